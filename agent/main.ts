@@ -159,7 +159,7 @@ async function start(
   });
   stop.push(() => arp.stop());
   const nextHops = new NextHopWatch({
-    neighbours: createNeighbours(routeNetlink, family),
+    neighbours: createNeighbours(routeNetlink, family, () => reconciler.network?.links ?? []),
     wake: (reason) => reconciler.wake(reason),
   });
   stop.push(async () => nextHops.stop());

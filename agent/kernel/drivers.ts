@@ -128,6 +128,8 @@ export interface Neighbours {
   states(hops: readonly NextHop[], signal: AbortSignal): Promise<readonly NeighbourState[]>;
   /** Makes the kernel resolve each, as a packet to it would. Errors show in the next look. */
   ask(hops: readonly NextHop[], signal: AbortSignal): Promise<void>;
+  /** The MAC that answers an ARP probe for it, whatever the kernel has. `undefined`: nobody answers. */
+  answerOf(hop: NextHop, signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** Netfilter rules of all tools that packets pass, besides the agent's own. */

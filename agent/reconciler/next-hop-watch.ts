@@ -1,11 +1,13 @@
 /**
  * Watches which next hops do not answer ARP. Each pass says which next hops to watch. Between passes the kernel's
  * neighbour table is read every second, which costs one exchange, and a change wakes a pass. For an unresolved next hop
- * the kernel is made to send ARP requests, as for a packet. A dry run sends none.
+ * the kernel is made to send ARP requests, as for a packet. For one whose MAC somebody entered the kernel sends none: the
+ * agent probes it. A dry run sends none.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
-import { isSilentNow, type NextHop } from "../../lib/plan/reach/next-hops.ts";
+import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
+import { isSilentNow, type NextHop, type SilentHop } from "../../lib/plan/reach/next-hops.ts";
 import type { Neighbours } from "../kernel/drivers.ts";
 
 export interface NextHopWatchDeps {
@@ -16,14 +18,17 @@ export interface NextHopWatchDeps {
 const pollIntervalMs = 1_000;
 /** For one request the kernel sends up to three ARP packets, one second apart. */
 const pollsPerArpRequest = 5;
-const noHops: readonly NextHop[] = [];
+const noHops: readonly SilentHop[] = [];
 
 export class NextHopWatch {
   readonly #deps: NextHopWatchDeps;
-  readonly #keep = stabilize<readonly NextHop[]>((one, other) => keysOf(one) === keysOf(other));
+  readonly #keep = stabilize<readonly SilentHop[]>((one, other) => keysOf(one) === keysOf(other));
   readonly #abort = new AbortController();
-  #hops = noHops;
+  #hops: readonly NextHop[] = noHops;
   #silent = noHops;
+  /** Who answers for the ones with a fixed MAC. `undefined`: nobody. */
+  #answers = new Map<string, string | undefined>();
+  readonly #probing = new Set<string>();
   #polls = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -35,7 +40,8 @@ export class NextHopWatch {
     this.#timer = setTimeout(async () => {
       const before = this.#silent;
       // A failed poll is ignored: the next poll or the pass gets the same error.
-      const after = await this.#poll(this.#polls++ % pollsPerArpRequest === 0).catch(toUndefined);
+      const isDue = this.#polls++ % pollsPerArpRequest === 0;
+      const after = await this.#poll(isDue, isDue ? "all" : "new").catch(toUndefined);
       if (after !== undefined && after !== before) this.#deps.wake("next hop");
       if (!this.#abort.signal.aborted) this.start();
     }, pollIntervalMs).unref();
@@ -50,30 +56,61 @@ export class NextHopWatch {
    * @param sendsArp false: only reads
    * @returns the ones of `hops` that do not answer; the same array as last time if unchanged
    */
-  async observe(hops: readonly NextHop[], sendsArp: boolean): Promise<readonly NextHop[]> {
+  async observe(hops: readonly NextHop[], sendsArp: boolean): Promise<readonly SilentHop[]> {
     this.#hops = hops;
-    return this.#poll(sendsArp);
+    return this.#poll(sendsArp, sendsArp ? "new" : "none");
   }
 
-  async #poll(sendsArp: boolean): Promise<readonly NextHop[]> {
+  /** @param probed which ones with a fixed MAC are probed; `new`: those that never were */
+  async #poll(sendsArp: boolean, probed: "all" | "new" | "none"): Promise<readonly SilentHop[]> {
     const { neighbours } = this.#deps;
     const hops = this.#hops;
     const states = await neighbours.states(hops, this.#abort.signal);
     const before = new Set(this.#silent.map(keyOf));
-    const silent = hops.filter((hop, at) => isSilentNow(states[at] ?? "unknown", before.has(keyOf(hop))));
+    const answers = new Map<string, string | undefined>();
+    const silent = hops.flatMap((hop, at): readonly SilentHop[] => {
+      const state = states[at] ?? "unknown";
+      const fixedMac = fixedMacOf(state);
+      if (fixedMac === undefined) return isSilentNow(state, before.has(keyOf(hop))) ? [hop] : [];
+      const key = `${keyOf(hop)} ${fixedMac}`;
+      const isProbed = this.#answers.has(key);
+      if (probed === "all" || (probed === "new" && !isProbed)) void this.#probe(hop, key).catch(toUndefined);
+      const answeredBy = this.#answers.get(key);
+      if (isProbed) answers.set(key, answeredBy);
+      return answeredBy === undefined || answeredBy === fixedMac ? [] : [{ ...hop, fixedMac, answeredBy }];
+    });
+    this.#answers = answers;
     if (hops === this.#hops) this.#silent = this.#keep(silent);
-    const unresolved = hops.filter((_, at) => states[at] !== "known");
+    const unresolved = hops.filter((_, at) => states[at] === "unknown" || states[at] === "failed");
     if (sendsArp && unresolved.length > 0) await neighbours.ask(unresolved, this.#abort.signal);
     return this.#silent;
   }
+
+  /** In the background: no pass waits for an answer. */
+  async #probe(hop: NextHop, key: string): Promise<void> {
+    if (this.#probing.has(key)) return;
+    this.#probing.add(key);
+    try {
+      const answeredBy = await this.#deps.neighbours.answerOf(hop, this.#abort.signal);
+      this.#answers.set(key, answeredBy);
+    } finally {
+      this.#probing.delete(key);
+    }
+    const before = this.#silent;
+    if ((await this.#poll(false, "none")) !== before) this.#deps.wake("next hop");
+  }
+}
+
+function fixedMacOf(state: NeighbourState): string | undefined {
+  return state.startsWith("fixed ") ? state.slice("fixed ".length) : undefined;
 }
 
 function keyOf({ via, interface: name, index }: NextHop): string {
   return `${via} ${name} ${index}`;
 }
 
-function keysOf(hops: readonly NextHop[]): string {
-  return hops.map(keyOf).join();
+function keysOf(hops: readonly SilentHop[]): string {
+  return hops.map((hop) => `${keyOf(hop)} ${hop.fixedMac} ${hop.answeredBy}`).join();
 }
 
 function toUndefined(error: unknown): undefined {

@@ -85,6 +85,7 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   RouteConflict: uncertain("routes", "change the route, rule or address that the message names"),
   NextHopUnreachable: failed("next-hops", "start the router, or set another defaultGateway or via"),
   ForeignRule: failed("foreign-rules", "change the rules and policies that the message names"),
+  MtuTooSmall: failed("interfaces", "ip link set net1 mtu 1500", "ip link set INTERFACE mtu 1500"),
   ArpIgnored: failed(
     "eips",
     "set arp_ignore=0; ip link set net1 arp on",

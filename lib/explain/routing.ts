@@ -3,6 +3,7 @@ import type { InterfaceName } from "../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../model/observed.ts";
 import { routeText } from "../plan/network/routes.ts";
 import { linkFault } from "../plan/reach/links.ts";
+import { silentText } from "../plan/reach/next-hops.ts";
 import type { RouteChoice } from "../plan/reach/route-lookup.ts";
 import type { ExplainCode } from "./explanation.ts";
 import type { Packet } from "./packet.ts";
@@ -58,7 +59,7 @@ export function route(packet: Packet, world: World): Routed {
       kind: "stop",
       code: "NoRoute",
       rule: text,
-      detail: `${silent.via} does not answer ARP on ${out}`,
+      detail: silentText(silent),
     };
   const noArp = world.network.links.find(({ name, isNoArp }) => isNoArp && name === out);
   if (noArp !== undefined)

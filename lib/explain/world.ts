@@ -6,7 +6,7 @@ import type { ObservedNetwork } from "../model/observed.ts";
 import type { Program } from "../model/program.ts";
 import type { Reason } from "../model/status.ts";
 import type { Chain } from "../netfilter/chain.ts";
-import type { NextHop } from "../plan/reach/next-hops.ts";
+import type { SilentHop } from "../plan/reach/next-hops.ts";
 import type { RouteLookup } from "../plan/reach/route-lookup.ts";
 import type { Desired } from "../state/desired.ts";
 import type { OwnRules } from "./own-rules.ts";
@@ -24,7 +24,7 @@ export interface World {
   /** Longest first. */
   readonly subnets: readonly Subnet[];
   readonly routes: RouteLookup;
-  readonly silentHops: readonly NextHop[];
+  readonly silentHops: readonly SilentHop[];
   readonly outsides: readonly InterfaceName[];
   readonly chains: readonly Chain[];
   readonly own: OwnRules;

@@ -16,6 +16,7 @@ export const degradedReasons = [
   "ForwardingOff",
   "InterfaceMissing",
   "InterfaceDown",
+  "MtuTooSmall",
   "RouteConflict",
   "NextHopUnreachable",
   "ForeignRule",

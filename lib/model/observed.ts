@@ -17,6 +17,8 @@ export interface ObservedLink {
   readonly mtu?: number;
   /** The index of the bridge, bond or VRF that receives its packets. Absent: none. */
   readonly masterIndex?: number;
+  /** The index of the link whose packets it takes: a macvlan in the mode passthru. Absent: none. */
+  readonly takesFrom?: number;
 }
 
 export interface ObservedAddress {

@@ -27,9 +27,16 @@ export const linkHeader = 16;
 const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
+const IFLA_LINKINFO = 18;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const IFLA_MACVLAN_MODE = 1;
+const MACVLAN_MODE_PASSTHRU = 8;
 const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
+const IFLA_LINK_NETNSID = 37;
 const RTEXT_FILTER_SKIP_STATS = 8;
 const IFF_UP = 0x1;
 const IFF_NOARP = 0x80;
@@ -67,6 +74,9 @@ export function decodeLink(
   let mac = "";
   let masterIndex: number | undefined;
   let mtu: number | undefined;
+  let lower: number | undefined;
+  let isLowerHere = true;
+  let isPassthrough = false;
   let settings = new Map<DeviceSetting, number>();
   for (let at = start + linkHeader; at < end; at = nextAttribute(view, at, end)) {
     const type = attributeType(view, at);
@@ -75,6 +85,9 @@ export function decodeLink(
     else if (type === IFLA_ADDRESS) mac = readMac(view, payloadOf(at), payloadEnd);
     else if (type === IFLA_MTU) mtu = view.getUint32(requirePayload(view, at, end, 4), true);
     else if (type === IFLA_MASTER) masterIndex = view.getUint32(requirePayload(view, at, end, 4), true);
+    else if (type === IFLA_LINK) lower = view.getUint32(requirePayload(view, at, end, 4), true);
+    else if (type === IFLA_LINK_NETNSID) isLowerHere = false;
+    else if (type === IFLA_LINKINFO) isPassthrough = isPassthroughInfo(view, payloadOf(at), payloadEnd);
     else if (type === IFLA_AF_SPEC) settings = readSettings(view, payloadOf(at), payloadEnd, family);
   }
   const parsed = parseInterfaceName(name);
@@ -90,9 +103,23 @@ export function decodeLink(
       ...((flags & IFF_NOARP) !== 0 && mac !== "" && { isNoArp: true }),
       ...(mtu !== undefined && { mtu }),
       ...(masterIndex !== undefined && { masterIndex }),
+      ...(isPassthrough && isLowerHere && lower !== undefined && { takesFrom: lower }),
     },
     setting: (setting) => settings.get(setting),
   };
+}
+
+/** True for a macvlan or macvtap in the mode `passthru`. */
+function isPassthroughInfo(view: DataView, start: number, end: number): boolean {
+  const kind = findAttribute(view, start, end, IFLA_INFO_KIND);
+  const data = findAttribute(view, start, end, IFLA_INFO_DATA);
+  if (kind === undefined || data === undefined) return false;
+  const name = readText(view, payloadOf(kind), attributeEnd(view, kind, end));
+  if (name !== "macvlan" && name !== "macvtap") return false;
+  const dataEnd = attributeEnd(view, data, end);
+  const mode = findAttribute(view, payloadOf(data), dataEnd, IFLA_MACVLAN_MODE);
+  if (mode === undefined) return false;
+  return view.getUint32(requirePayload(view, mode, dataEnd, 4), true) === MACVLAN_MODE_PASSTHRU;
 }
 
 /** Sets a device setting. Works even if /proc/sys is read-only. */
@@ -114,7 +141,8 @@ export function linkHeaderOf(index: number): Uint8Array {
   return header;
 }
 
-function readMac(view: DataView, start: number, end: number): string {
+/** `"aa:bb:cc:dd:ee:ff"`. */
+export function readMac(view: DataView, start: number, end: number): string {
   return Array.from({ length: end - start }, (_, index) =>
     view
       .getUint8(start + index)

@@ -1,8 +1,17 @@
 /** The neighbour table in rtnetlink(7): `struct ndmsg`, NDA_*, NUD_* and NTF_* of include/uapi/linux/neighbour.h. */
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
-import { addressAttribute, concatBytes, putU32 } from "./attributes.ts";
+import {
+  addressAttribute,
+  attributeEnd,
+  attributeType,
+  concatBytes,
+  nextAttribute,
+  payloadOf,
+  putU32,
+} from "./attributes.ts";
 import { messageFlag, type NetlinkMessage } from "./message.ts";
+import { readMac } from "./rtnetlink-links.ts";
 
 /** RTM_NEWNEIGH: the answer to {@link encodeGetNeighbour}. */
 export const newNeighbour = 28;
@@ -11,12 +20,18 @@ const getNeighbour = 30;
 /** Size of `struct ndmsg`: family, three bytes of padding, interface, state, flags, type. */
 const neighbourHeader = 12;
 const NDA_DST = 1;
+const NDA_LLADDR = 2;
 const NTF_USE = 1;
 const NUD_INCOMPLETE = 0x01;
 const NUD_FAILED = 0x20;
+/** NUD_NOARP and NUD_PERMANENT. */
+const fixedStates = 0xc0;
 
-/** `failed`: it did not answer. `unknown`: not asked yet, or no answer yet. `known`: it answered, maybe long ago. */
-export type NeighbourState = "known" | "unknown" | "failed";
+/**
+ * `failed`: it did not answer. `unknown`: not asked yet, or no answer yet. `known`: it answered, maybe long ago. `fixed` with
+ * a MAC: somebody entered it, and the kernel never asks.
+ */
+export type NeighbourState = "known" | "unknown" | "failed" | `fixed ${string}`;
 
 /** Requests one entry. The kernel answers ENOENT if there is none. */
 export function encodeGetNeighbour(index: number, address: Ip, family: Family): NetlinkMessage {
@@ -33,7 +48,11 @@ export function encodeUseNeighbour(index: number, address: Ip, family: Family): 
 export function decodeNeighbourState(view: DataView, start: number, end: number): NeighbourState {
   const state = end - start < neighbourHeader ? 0 : view.getUint16(start + 8, true);
   if (state & NUD_FAILED) return "failed";
-  return state === 0 || state & NUD_INCOMPLETE ? "unknown" : "known";
+  if (state === 0 || state & NUD_INCOMPLETE) return "unknown";
+  for (let at = start + neighbourHeader; state & fixedStates && at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === NDA_LLADDR)
+      return `fixed ${readMac(view, payloadOf(at), attributeEnd(view, at, end))}`;
+  return "known";
 }
 
 function payload(index: number, address: Ip, flags: number, family: Family): Uint8Array {

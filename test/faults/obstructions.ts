@@ -58,6 +58,19 @@ const interfaces: readonly Obstruction[] = [
     degraded: ["InterfaceDown"],
     cause: /InterfaceDown: eth0 is a port of br9/,
   },
+  ...["eth0", "net1"].map((name) => ({
+    what: `a macvlan that takes all of ${name}`,
+    commands: [
+      `ip link add mv9 link ${name} type macvlan mode passthru`,
+      `ip link set mv9 up; ip neigh flush dev ${name}`,
+    ],
+    undo: ["ip link del mv9"],
+    hasEvent: true,
+    dead: [...flowNames],
+    notReady: name === "eth0" ? users : everything,
+    degraded: ["InterfaceDown"],
+    cause: new RegExp(`InterfaceDown: ${name} gives its packets to mv9`),
+  })),
   {
     what: "the VPC's interface made anew, without its address",
     commands: [
@@ -103,6 +116,15 @@ const interfaces: readonly Obstruction[] = [
     notReady: everything,
     degraded: ["InterfaceDown"],
     cause: /InterfaceDown: net1 has no carrier/,
+  },
+  {
+    what: "packets of connections do not fit",
+    commands: ["ip link set net1 mtu 68"],
+    undo: ["ip link set net1 mtu 1500"],
+    hasEvent: true,
+    dead: ["fip out", "snat"],
+    degraded: ["MtuTooSmall"],
+    cause: /MtuTooSmall: net1 has MTU 68/,
   },
   {
     what: "ARP is off outside",

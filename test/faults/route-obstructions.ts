@@ -95,6 +95,16 @@ export const routes: readonly Obstruction[] = [
       /203\.0\.113\.1 does not answer ARP on net1: default via 203\.0\.113\.1 dev net1 .* cannot be used/,
   },
   {
+    what: "a wrong MAC entered for the next hop",
+    commands: ["ip neigh replace 203.0.113.1 dev net1 lladdr 02:de:ad:00:00:01 nud permanent"],
+    undo: ["ip neigh del 203.0.113.1 dev net1"],
+    hasEvent: true,
+    dead: [...flowNames],
+    degraded: ["NextHopUnreachable"],
+    cause:
+      /203\.0\.113\.1 answers ARP on net1 with [0-9a-f:]+, but its neighbour entry is fixed to 02:de:ad:00:00:01: default /,
+  },
+  {
     what: "half of the Internet routed into the VPC",
     commands: ["ip route add 0.0.0.0/1 dev eth0"],
     undo: ["ip route del 0.0.0.0/1 dev eth0"],

@@ -521,6 +521,34 @@ function tests(): void {
     );
     for (const priority of [50, 60, 70, 80, 90]) await ip(`rule del priority ${priority}`);
 
+    await ip("route add blackhole 10.9.0.5/32 table local; route add local 10.9.0.6/32 dev lo");
+    t.match(
+      [...(await paths()).tables],
+      [
+        [
+          255,
+          [
+            { destination: "10.9.0.5/32", type: "blackhole" },
+            { destination: "10.9.0.6/32", type: "local" },
+          ],
+        ],
+      ],
+      "of the local table only what people add",
+    );
+    await ip("route del blackhole 10.9.0.5/32 table local; route del local 10.9.0.6/32 dev lo");
+
+    await ip("link set net1 mtu 1400; link add mv9 link eth0 type macvlan mode passthru");
+    const changed = (await driver.observe(signal)).links;
+    const eth0 = changed.find(({ name }) => name === "eth0");
+    t.match(
+      changed.filter(({ name }) => name === "net1" || name === "mv9").toSorted((a, b) => a.index - b.index),
+      [
+        { name: "net1", mtu: 1_400 },
+        { name: "mv9", takesFrom: eth0?.index },
+      ],
+    );
+    await ip("link set net1 mtu 1500; link del mv9");
+
     await ip("route add blackhole 10.3.0.0/16; route add throw 10.4.0.0/16");
     await run("ip", "route add 10.5.0.0/16 nexthop via 10.0.1.8 nexthop via 203.0.113.8".split(" "));
     await ip("link add br9 type bridge; link set net1 master br9; link set eth0 arp off");

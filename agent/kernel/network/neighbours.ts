@@ -1,5 +1,7 @@
 /** The kernel's neighbour table: reads single entries, and makes the kernel resolve them. */
+import { parseMac } from "../../../lib/arp/packet.ts";
 import type { Family } from "../../../lib/model/family.ts";
+import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { controlType } from "../../../lib/netlink/message.ts";
 import {
   decodeNeighbourState,
@@ -8,11 +10,23 @@ import {
   type NeighbourState,
   newNeighbour,
 } from "../../../lib/netlink/rtnetlink-neighbours.ts";
+import { openArpSocket } from "../announcer/packet-socket.ts";
+import { probeLink } from "../announcer/probe.ts";
 import type { Neighbours } from "../drivers.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 
-/** @param netlink NETLINK_ROUTE in the namespace to manage; not closed here */
-export function createNeighbours(netlink: ConversingConnection, family: Family): Neighbours {
+/** How long a host has for its answer to a probe. */
+const answerMs = 200;
+
+/**
+ * @param netlink NETLINK_ROUTE in the namespace to manage; not closed here
+ * @param links as last observed
+ */
+export function createNeighbours(
+  netlink: ConversingConnection,
+  family: Family,
+  links: () => readonly ObservedLink[],
+): Neighbours {
   return {
     async states(hops, signal) {
       const states = hops.map((): NeighbourState => "unknown");
@@ -35,6 +49,29 @@ export function createNeighbours(netlink: ConversingConnection, family: Family):
         hops.map(({ index, via }) => encodeUseNeighbour(index, via, family)),
         signal,
       );
+    },
+    async answerOf({ index, via }, signal) {
+      const mac = parseMac(links().find((link) => link.index === index)?.mac ?? "");
+      if (mac === undefined) return undefined;
+      const socket = openArpSocket(index, "receive");
+      try {
+        await socket.opened;
+        const { others } = await probeLink(
+          socket,
+          {
+            mac,
+            addresses: [via],
+            purpose: "keep",
+            isWanted: () => true,
+            isOwn: (other) => other === mac,
+            windowMs: answerMs,
+          },
+          signal,
+        );
+        return others.get(via);
+      } finally {
+        socket.close();
+      }
     },
   };
 }

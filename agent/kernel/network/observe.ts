@@ -173,10 +173,12 @@ function isSameLink(one: ObservedLink, other: ObservedLink | undefined): boolean
     one.index === other?.index &&
     one.name === other.name &&
     one.mac === other.mac &&
+    one.mtu === other.mtu &&
     one.isUp === other.isUp &&
     one.hasCarrier === other.hasCarrier &&
     one.isNoArp === other.isNoArp &&
-    one.masterIndex === other.masterIndex
+    one.masterIndex === other.masterIndex &&
+    one.takesFrom === other.takesFrom
   );
 }
 

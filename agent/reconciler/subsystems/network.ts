@@ -8,7 +8,7 @@ import { routePlanner } from "../../../lib/plan/network/route-planner.ts";
 import { describeRouteStep } from "../../../lib/plan/network/routes.ts";
 import { sysctlPlanner } from "../../../lib/plan/network/sysctl-planner.ts";
 import { describeSysctlStep } from "../../../lib/plan/network/sysctls.ts";
-import { type NextHop, nextHopsOf } from "../../../lib/plan/reach/next-hops.ts";
+import { nextHopsOf, type SilentHop } from "../../../lib/plan/reach/next-hops.ts";
 import { createReachPlanner, type ReachObserved } from "../../../lib/plan/reach/planner.ts";
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { DriverFailure, NetworkDriver } from "../../kernel/drivers.ts";
@@ -39,7 +39,7 @@ function reachSubsystem(
   observe: (signal: AbortSignal) => Promise<ObservedNetwork>,
 ): Subsystem<ReachObserved, never> {
   const join = memoizeLast(
-    (network: ObservedNetwork, paths: ObservedPaths, silentHops: readonly NextHop[]) => ({
+    (network: ObservedNetwork, paths: ObservedPaths, silentHops: readonly SilentHop[]) => ({
       network,
       paths,
       silentHops,

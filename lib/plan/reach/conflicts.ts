@@ -14,7 +14,7 @@ const kernelProtocol = 2;
 const lookedAtOnce = 5_000;
 
 /**
- * Main-table routes that lead into a connected subnet of the gateway by another interface than that subnet's, and
+ * Routes that people added to the local table for a part of the Internet or all of it; main-table routes that lead into a connected subnet of the gateway by another interface than that subnet's, and
  * routes for a part of the Internet that do not leave by an external interface.
  */
 export function* conflictingRoutes(
@@ -22,13 +22,16 @@ export function* conflictingRoutes(
   vpc: InterfaceName,
   outside: readonly InterfaceName[],
   family: Family,
+  local: readonly ObservedRoute[] = [],
 ): Chunked<readonly ObservedRoute[]> {
   const subnets = new PrefixTable<ObservedRoute>(family);
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
     if (route.protocol === kernelProtocol && route.table === mainTable && isBy(route, [vpc, ...outside]))
       subnets.set(route.destination, route);
   });
-  return yield* filterChunked(routes, lookedAtOnce, (route) => {
+  const isWide = ({ destination }: ObservedRoute) => prefixLengthOf(destination) < family.widestNetwork;
+  const wide = local.filter((route) => route.type !== "throw" && isWide(route) && !isBy(route, outside));
+  const inMain = yield* filterChunked(routes, lookedAtOnce, (route) => {
     if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
     const length = prefixLengthOf(route.destination);
     if (length > 0 && length < family.widestNetwork) return !isBy(route, outside);
@@ -36,6 +39,7 @@ export function* conflictingRoutes(
     if (subnet?.interface === undefined || prefixLengthOf(subnet.destination) > length) return false;
     return !isBy(route, [subnet.interface]);
   });
+  return [...inMain, ...wide];
 }
 
 /**

@@ -17,14 +17,23 @@ export function linkFault(links: readonly ObservedLink[], name: InterfaceName): 
 }
 
 function linkFaultText(
-  { name, isUp, hasCarrier, masterIndex }: ObservedLink,
+  { name, index, isUp, hasCarrier, masterIndex }: ObservedLink,
   links: readonly ObservedLink[],
 ) {
   if (!isUp) return `${name} is down`;
   if (!hasCarrier) return `${name} has no carrier`;
+  const taker = links.find(({ takesFrom }) => takesFrom === index);
+  if (taker !== undefined) return `${name} gives its packets to ${taker.name}`;
   if (masterIndex === undefined) return undefined;
   const master = links.find(({ index }) => index === masterIndex)?.name ?? `interface ${masterIndex}`;
   return `${name} is a port of ${master}, which receives its packets`;
+}
+
+/** Every IPv4 host takes packets of this size (RFC 791), and few send smaller ones when told to. */
+const smallestMtu = 576;
+
+function mtuText({ name, mtu }: ObservedLink): string {
+  return `${name} has MTU ${mtu}: larger packets of connections do not pass`;
 }
 
 /** Why interfaces make the gateway degraded. */
@@ -39,10 +48,14 @@ export function linkNotices(
     return messages.length === 0 ? [] : [{ reason: as, message: messages.join("; ") }];
   };
   const withoutArp = links.filter(({ name, isNoArp }) => isNoArp && unique.has(name)).map(({ name }) => name);
+  const small = links.filter(({ name, mtu }) => unique.has(name) && mtu !== undefined && mtu < smallestMtu);
   const off = `ARP is off on ${withoutArp.join(" and ")}: the gateway and its neighbours cannot resolve each other`;
   return [
     ...noticeOf("InterfaceNotFound", "InterfaceMissing"),
     ...noticeOf("InterfaceDown", "InterfaceDown"),
+    ...(small.length === 0
+      ? []
+      : [{ reason: "MtuTooSmall" as const, message: small.map(mtuText).join("; ") }]),
     ...(withoutArp.length === 0 ? [] : [{ reason: "ArpIgnored" as const, message: off }]),
   ];
 }

@@ -34,6 +34,20 @@ export function nextHopsOf({ links, routes }: ObservedNetwork): readonly NextHop
   return [...hops.values()];
 }
 
+/** A next hop that gets no packets. */
+export interface SilentHop extends NextHop {
+  /** The MAC that somebody entered for it, and the other one that answers. Absent: nobody answers. */
+  readonly fixedMac?: string;
+  readonly answeredBy?: string;
+}
+
+/** Why it gets no packets. */
+export function silentText({ via, interface: name, fixedMac, answeredBy }: SilentHop): string {
+  return fixedMac === undefined
+    ? `${via} does not answer ARP on ${name}`
+    : `${via} answers ARP on ${name} with ${answeredBy}, but its neighbour entry is fixed to ${fixedMac}`;
+}
+
 /** A next hop that packets to itself do not reach. */
 export interface HiddenHop extends NextHop {
   /** Why, as text. */
@@ -81,7 +95,7 @@ const lookedAtOnce = 5_000;
 /** Why routers make the gateway degraded. */
 export function* nextHopNotices(
   { routes }: ObservedNetwork,
-  silent: readonly NextHop[],
+  silent: readonly SilentHop[],
 ): Chunked<readonly Degradation[]> {
   if (silent.length === 0) return [];
   const named = silent.slice(0, maxNamed).map((hop) => ({ hop, affected: [] as ObservedRoute[] }));
@@ -93,7 +107,7 @@ export function* nextHopNotices(
   const messages = named.map(({ hop, affected: [first, ...others] }) => {
     const route = first === undefined ? "no route" : routeText(first);
     const more = others.length === 0 ? "" : ` and ${others.length} more`;
-    return `${hop.via} does not answer ARP on ${hop.interface}: ${route}${more} cannot be used`;
+    return `${silentText(hop)}: ${route}${more} cannot be used`;
   });
   const others = silent.length - named.length;
   if (others > 0) messages.push(`and ${others} more routers`);

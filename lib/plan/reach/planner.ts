@@ -10,6 +10,7 @@ import type { ObservedNetwork, ObservedPaths, PolicyRule } from "../../model/obs
 import type { Program } from "../../model/program.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";
 import { translatingKinds } from "../gate/planner.ts";
+import { localTable } from "../network/bindings.ts";
 import { routeText } from "../network/routes.ts";
 import type { PlanInput } from "../plan-input.ts";
 import {
@@ -22,7 +23,7 @@ import {
 } from "../subsystem.ts";
 import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
 import { linkFault, linkNotices } from "./links.ts";
-import { type HiddenHop, hiddenHops, type NextHop, nextHopNotices } from "./next-hops.ts";
+import { type HiddenHop, hiddenHops, nextHopNotices, type SilentHop } from "./next-hops.ts";
 import { checkReach, type ReachResult } from "./reach-check.ts";
 import { compileRouteLookup } from "./route-lookup.ts";
 
@@ -30,7 +31,7 @@ export interface ReachObserved {
   readonly network: ObservedNetwork;
   readonly paths: ObservedPaths;
   /** The routers that do not answer. */
-  readonly silentHops: readonly NextHop[];
+  readonly silentHops: readonly SilentHop[];
 }
 
 /** @param memoizer with {@link noMemory} the plans are the same, without caching */
@@ -99,13 +100,19 @@ const lookedAtOnce = 5_000;
 
 function* notices(
   program: Program,
-  { network, silentHops }: ReachObserved,
+  { network, paths, silentHops }: ReachObserved,
   { uncertainRules }: ReachResult,
   outside: readonly InterfaceName[],
   hidden: readonly HiddenHop[],
 ): Chunked<readonly Degradation[]> {
   const { vpcInterface, family } = program;
-  const routes = yield* conflictingRoutes(network.routes, vpcInterface, outside, family);
+  const routes = yield* conflictingRoutes(
+    network.routes,
+    vpcInterface,
+    outside,
+    family,
+    paths.tables.get(localTable),
+  );
   const unnamed = hidden.filter(
     ({ choice: { route, rule } }) =>
       (route === undefined || !routes.includes(route)) && (rule === undefined || !uncertainRules.has(rule)),

@@ -111,8 +111,8 @@ class ReachCheck implements ReachResult {
   }
 
   /**
-   * Checks packets from one address or from clients to any destination. The main table's default route is checked
-   * elsewhere.
+   * Checks packets from one address or from clients to any destination. The main table's default route, and one that hides
+   * it, are checked elsewhere.
    */
   outward(id: ObjectId, outside: InterfaceName, from: Ip | Cidr): void {
     if (this.#lookup.isPlain) return;
@@ -121,7 +121,8 @@ class ReachCheck implements ReachResult {
     const choice = this.#lookup.of(packets);
     this.#note(choice, outside);
     if (leadsTo(choice, outside) || this.#isUncertain(choice, outside)) return;
-    if (choice.rule === undefined && choice.route === this.#lookup.inMain(packets)) return;
+    const isElsewhere = choice.route !== undefined || this.#lookup.inMain(packets) === undefined;
+    if (choice.rule === undefined && isElsewhere) return;
     this.#report(id, `${from} does not leave by ${outside}: ${routeChoiceText(choice)}`);
   }
 

@@ -51,7 +51,7 @@ const conntrack = openConntrack(flows, ipv4);
 // Only what an explanation reads.
 const { rule, gate } = rulesSubsystems(dataplane);
 const network = createNetworkDriver({ netlink: routes, family: ipv4 });
-const nextHops = new NextHopWatch({ neighbours: createNeighbours(routes, ipv4), wake() {} });
+const nextHops = new NextHopWatch({ neighbours: createNeighbours(routes, ipv4, () => []), wake() {} });
 const netfilter = createNetfilterDriver({
   netlink: rules,
   routeNetlink: routes,

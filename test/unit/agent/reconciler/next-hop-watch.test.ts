@@ -13,13 +13,17 @@ function hop(address: string): NextHop {
 }
 const hops = [hop("203.0.113.1"), hop("203.0.113.99")];
 
-function watchOver(states: Record<string, NeighbourState>) {
+function watchOver(states: Record<string, NeighbourState>, answers: Record<string, string> = {}) {
   const asked: string[] = [];
   const woken: string[] = [];
   const watch = new NextHopWatch({
     neighbours: {
       states: async (of) => of.map(({ via }) => states[via] ?? "unknown"),
       ask: async (of) => void asked.push(...of.map(({ via }) => via)),
+      answerOf: async ({ via }) => {
+        asked.push(`probe ${via}`);
+        return answers[via];
+      },
     },
     wake: (reason) => woken.push(reason),
   });
@@ -60,4 +64,33 @@ t.test("a change between passes wakes one", async (t) => {
   });
   while (woken.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
   t.same(woken, ["next hop"]);
+});
+
+t.test("a fixed MAC is compared with the one that answers", async (t) => {
+  const [right, wrong] = ["02:00:00:00:00:01", "02:de:ad:00:00:01"];
+  const states: Record<string, NeighbourState> = {
+    "203.0.113.1": `fixed ${wrong}`,
+    "203.0.113.99": `fixed ${right}`,
+  };
+  const answers: Record<string, string> = { "203.0.113.99": right };
+  const { watch, asked, woken } = watchOver(states, answers);
+  const settled = () => new Promise((resolve) => setTimeout(resolve, 1));
+  t.same(await watch.observe(hops, false), []);
+  t.same(asked, [], "a reading outside of passes sends no ARP");
+  t.same(await watch.observe(hops, true), [], "no pass waits for an answer");
+  await settled();
+  t.same(asked.splice(0), ["probe 203.0.113.1", "probe 203.0.113.99"]);
+  t.same(woken, [], "nobody answers for one, the other is right");
+  t.same(await watch.observe(hops, true), []);
+  t.same(asked, [], "passes probe once");
+
+  const again = watchOver(states, { ...answers, "203.0.113.1": right });
+  await again.watch.observe(hops, true);
+  await settled();
+  t.same([...new Set(again.woken)], ["next hop"]);
+  const silent = await again.watch.observe(hops, true);
+  t.same(silent, [{ ...hops[0], fixedMac: wrong, answeredBy: right }]);
+  t.equal(await again.watch.observe(hops, true), silent, "unchanged");
+  states["203.0.113.1"] = "known";
+  t.same(await again.watch.observe(hops, true), []);
 });

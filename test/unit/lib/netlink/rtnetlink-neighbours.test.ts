@@ -28,4 +28,18 @@ t.test("states", async (t) => {
   t.same([0x02, 0x04, 0x08, 0x10, 0x40, 0x80].map(stateOf), new Array(6).fill("known"));
   t.same([0, 0x01].map(stateOf), ["unknown", "unknown"]);
   t.equal(stateOf(0x20), "failed");
+  const withMac = (state: number) => {
+    const view = new DataView(new ArrayBuffer(24));
+    view.setUint16(8, state, true);
+    view.setUint16(12, 10, true);
+    view.setUint16(14, 2, true);
+    for (const [at, byte] of [2, 0, 0, 0, 0, 0x0a].entries()) view.setUint8(16 + at, byte);
+    return decodeNeighbourState(view, 0, 24);
+  };
+  t.same([0x02, 0x04, 0x40, 0x80].map(withMac), [
+    "known",
+    "known",
+    "fixed 02:00:00:00:00:0a",
+    "fixed 02:00:00:00:00:0a",
+  ]);
 });

@@ -13,7 +13,7 @@ import type {
 import type { Program } from "../../../../../lib/model/program.ts";
 import { mainTable, routeProtocol } from "../../../../../lib/plan/network/routes.ts";
 import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
-import { isSilentNow, type NextHop, nextHopsOf } from "../../../../../lib/plan/reach/next-hops.ts";
+import { isSilentNow, nextHopsOf, type SilentHop } from "../../../../../lib/plan/reach/next-hops.ts";
 import { createReachPlanner } from "../../../../../lib/plan/reach/planner.ts";
 import { noObstacles, type Obstacle } from "../../../../../lib/plan/subsystem.ts";
 
@@ -248,6 +248,15 @@ t.test(
       t.strictSame(found.objects, [], "its routes are not what is told");
       t.strictSame(found.notices, [`InterfaceDown: ${message}`]);
     }
+    const [, eth0] = links;
+    const taken = { ...must(eth0), index: 9, name: nic("mv0"), takesFrom: must(eth0).index };
+    t.strictSame(judge({ links: [...links, taken] }).notices, [
+      "InterfaceDown: eth0 gives its packets to mv0",
+    ]);
+    t.strictSame(judge({ links: withLink("net1", { mtu: 575 }), routes: behind }).notices, [
+      "MtuTooSmall: net1 has MTU 575: larger packets of connections do not pass",
+    ]);
+    t.strictSame(judge({ links: withLink("net1", { mtu: 576 }), routes: behind }).notices, []);
     const deaf = judge({ links: withLink("net1", { isNoArp: true }), routes: behind });
     t.strictSame(deaf.objects, [], "a tunnel needs no ARP");
     t.match(deaf.notices, [/^ArpIgnored: ARP is off on net1/]);
@@ -359,6 +368,11 @@ t.test("the local table and the rules that every system has", async (t) => {
       .isClear,
     "no route, another address, and a shorter prefix, which the kernel may ignore",
   );
+  for (const route of ["blackhole default", "local 0.0.0.0/1 dev lo"]) {
+    const hidden = judge({ ...world, local: [route] });
+    t.strictSame(hidden.objects, [], "connected networks are still reached");
+    t.match(hidden.notices, [/^RouteConflict: may send packets the wrong way: ip route: .* table 255/]);
+  }
   const [useLocal, useMain, useDefault] = standard.map((one) => [one]);
   const leaves = (id: string, what: string) =>
     `${id} NoRoute: ${what} does not leave by net1: no route leads there`;
@@ -473,7 +487,7 @@ t.test("next hops", async (t) => {
   const down = links.map((link) => ({ ...link, hasCarrier: link.name !== "net1" }));
   t.same(nextHopsOf({ ...network, links: down }).length, 1, "a link without carrier is told by itself");
   const paths = { rules: standard, tables: new Map() };
-  const notices = (silentHops: readonly NextHop[]) =>
+  const notices = (silentHops: readonly SilentHop[]) =>
     createReachPlanner()
       .plan({ program } as PlanInput, { network, paths, silentHops })
       .notices.filter(({ reason }) => reason === "NextHopUnreachable")
@@ -481,6 +495,11 @@ t.test("next hops", async (t) => {
   t.same(notices([]), []);
   t.match(notices(hops.slice(1)), [
     /^10\.0\.1\.1 does not answer ARP on eth0: 10\.1\.0\.0\/16 via 10\.0\.1\.1 dev eth0 .* and 1 more cannot be used$/,
+  ]);
+  const [router] = hops;
+  const fixed = { ...must(router), fixedMac: "02:de:ad:00:00:01", answeredBy: "02:00:00:00:00:01" };
+  t.match(notices([fixed]), [
+    /^203\.0\.113\.1 answers ARP on net1 with 02:00:00:00:00:01, but its neighbour entry is fixed to 02:de:ad:00:00:01: default /,
   ]);
   t.ok(isSilentNow("failed", false));
   t.notOk(isSilentNow("known", true));
