@@ -102,9 +102,7 @@ export async function listenTcp(
   };
   const underway = new Underway();
   const server =
-    tls === undefined
-      ? http.createServer(limits)
-      : https.createServer({ ...limits, ...tls.options, allowHalfOpen: true });
+    tls === undefined ? http.createServer(limits) : https.createServer({ ...limits, ...tls.options });
   serve(server, underway, listener, handle);
   if (isAdmitted !== undefined) {
     server.once("listening", () => noteArrivals(server));
@@ -152,6 +150,10 @@ function serve(server: http.Server, underway: Underway, listener: Listener, hand
   server.on("checkExpectation", onRequest);
   // A client that sent its last request may shut its side (`nc -N`): it still gets its answers.
   Object.assign(server, { httpAllowHalfOpen: true });
+  // Not before: one that leaves during the handshake is gone.
+  server.on("secureConnection", (stream: Socket) => {
+    stream.allowHalfOpen = true;
+  });
   answerMalformed(server, underway);
 }
 

@@ -104,4 +104,12 @@ t.test("with TLS", { skip: !hasOpenssl() }, async (t) => {
   const secure = tlsConnect({ socket: connections.TCP(), rejectUnauthorized: false });
   await once(secure, "secureConnect");
   t.match(await replyTo(secure, requestText("GET", "/metrics")), /^HTTP\/1\.1 200 OK/);
+  for (const bytes of ["", "\x16\x03"]) {
+    const left = connections.TCP().resume();
+    left.on("error", () => undefined).end(bytes);
+    const late = setTimeout(() => left.destroy(new Error("late")), 2_000);
+    await once(left, "close");
+    clearTimeout(late);
+    t.not(left.errored?.message, "late", "who leaves before the handshake is gone at once");
+  }
 });
