@@ -75,15 +75,19 @@ export interface NetlinkOptions {
   readonly timeoutMs?: number;
   /**
    * Maximum number of messages of a batch that are sent at once, 100 by default. The kernel processes them in one call,
-   * and its refusals must fit into the socket's receive buffer, otherwise some are dropped.
+   * and its refusals must fit into the socket's receive buffer, otherwise some are dropped. Fewer are sent if that
+   * would block the event loop for too long.
    */
   readonly partSize?: number;
   readonly open?: (protocol: number) => NetlinkSocket;
+  /** Monotonic clock. */
+  readonly nowMs?: () => number;
 }
 
 /** A connection in the namespace of this process. The first call opens the socket. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
-  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, ...options });
+  const nowMs = () => performance.now();
+  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, nowMs, ...options });
 }
 
 /** rtnetlink uses the `netlink` package, everything else libc; see docs/adr/0002-netlink.md. */
@@ -95,6 +99,12 @@ function openSocket(protocol: number): NetlinkSocket {
 /** A send must fit into the socket's send buffer. */
 const maxBatchBytes = 64 * 1024;
 const maxDumpRuns = 5;
+/**
+ * Time for which one send may block the event loop. The kernel needs 10 µs for a route and up to 150 µs for one of
+ * 10,000 addresses.
+ */
+const maxHeldMs = 4;
+const smallestPart = 20;
 
 class Connection implements ConversingConnection {
   readonly #protocol: number;
@@ -102,6 +112,8 @@ class Connection implements ConversingConnection {
   readonly #buffer = new Uint8Array(messageBytes);
   #socket: NetlinkSocket | undefined;
   #sequence = 0;
+  /** The size of the next part of a batch. */
+  #partSize: number;
   /** Settles when the last requested exchange is over. */
   #tail: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -109,6 +121,7 @@ class Connection implements ConversingConnection {
   constructor(protocol: number, options: Required<NetlinkOptions>) {
     this.#protocol = protocol;
     this.#options = options;
+    this.#partSize = options.partSize;
   }
 
   async request(message: NetlinkMessage, signal: AbortSignal): Promise<void> {
@@ -120,8 +133,10 @@ class Connection implements ConversingConnection {
     return this.#alone(async () => {
       const results: (NetlinkError | undefined)[] = [];
       while (results.length < messages.length) {
-        const part = firstPart(messages, results.length, this.#options.partSize);
-        for (const error of await this.#exchangeBatch(part, signal)) results.push(error);
+        const part = firstPart(messages, results.length, this.#partSize);
+        const { errors, heldMs } = await this.#exchangeBatch(part, signal);
+        for (const error of errors) results.push(error);
+        this.#partSize = this.#nextSize(part.length, heldMs);
       }
       return results;
     });
@@ -187,14 +202,18 @@ class Connection implements ConversingConnection {
     const asked = messages.map((message, index) =>
       index === last ? { ...message, flags: message.flags | messageFlag.ack } : message,
     );
-    await this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
+    const begunMs = this.#options.nowMs();
+    const exchanged = this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
       const index = (header.sequence - first) >>> 0;
       if (index > last || header.type !== controlType.error) return;
       const outcome = parseAcknowledgement(view, header.flags, start, end);
       if (outcome.errno !== 0) errors[index] = netlinkError(outcome);
       return index === last;
     });
-    return errors;
+    // A socket that sends synchronously has sent it when the call returns.
+    const heldMs = this.#options.nowMs() - begunMs;
+    await exchanged;
+    return { errors, heldMs };
   }
 
   /** @returns false if the table changed during the dump */
@@ -235,6 +254,13 @@ class Connection implements ConversingConnection {
   #exchange(bytes: Uint8Array, signal: AbortSignal, visit: AnswerVisitor): Promise<void> {
     signal.throwIfAborted();
     return exchange(this.#connect(), bytes, this.#buffer, this.#options.timeoutMs, signal, visit);
+  }
+
+  /** The size of the part after one of `count` messages, so that no part blocks the event loop for long. */
+  #nextSize(count: number, heldMs: number): number {
+    const { partSize: most } = this.#options;
+    if (heldMs <= maxHeldMs) return Math.min(2 * this.#partSize, most);
+    return Math.min(Math.max(Math.floor((count * maxHeldMs) / heldMs), smallestPart), most);
   }
 
   #connect(): NetlinkSocket {

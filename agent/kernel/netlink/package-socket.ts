@@ -12,9 +12,9 @@ import { readdirSync } from "node:fs";
 // The whole package, with unused codecs, costs 7 MB more.
 import { RawNetlinkSocket } from "netlink/dist/raw.js";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import { getsockopt, libcFunction, sendto } from "../libc.ts";
+import { getsockopt, libcFunction } from "../libc.ts";
 import { countOverruns, explainAndFilter, messageBytes, readDrops, receiveBufferBytes } from "./options.ts";
-import { kernelAddress, type NetlinkSocket } from "./socket.ts";
+import type { NetlinkSocket } from "./socket.ts";
 
 /**
  * Opens a socket in the namespace of this process. Throws `netlink-failed` if the kernel has no such protocol.
@@ -40,15 +40,12 @@ export function openPackageSocket(
   /** The result of `receive` when nothing waits. */
   let state = -EAGAIN;
   let isClosed = false;
-  let isSending = false;
+  let endSend = (_: number) => {};
   let wake = () => {};
   const fail = (negativeErrno: number) => {
     state = negativeErrno;
+    endSend(negativeErrno);
     wake();
-  };
-  const release = () => {
-    // Not during a send: the descriptor's number could be reused for another file while the call uses it.
-    if (isClosed && !isSending) raw.close();
   };
   const take = (bytes: Uint8Array, length: number, port: number) => {
     // Other processes can send to this port. Accept only messages from port 0, the kernel.
@@ -68,14 +65,12 @@ export function openPackageSocket(
   return {
     async send(bytes) {
       if (isClosed) return -EBADF;
-      isSending = true;
-      try {
-        // On a thread: the kernel works during the call, and waits for RTNL, which any process on the node may hold.
-        return await sendto.async(fd, bytes, bytes.length, 0, kernelAddress, kernelAddress.length);
-      } finally {
-        isSending = false;
-        release();
-      }
+      const { promise, resolve } = Promise.withResolvers<number>();
+      endSend = resolve;
+      raw.send(bytes, {}, (error) => {
+        setImmediate(resolve, error === undefined ? bytes.length : -error.errno);
+      });
+      return promise;
     },
     receive(buffer) {
       if (state !== -EAGAIN) return state;
@@ -93,7 +88,8 @@ export function openPackageSocket(
     close() {
       if (isClosed) return;
       isClosed = true;
-      release();
+      raw.close();
+      // The package forgets a send that is in progress.
       fail(-EBADF);
     },
   };

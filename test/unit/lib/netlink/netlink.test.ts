@@ -159,6 +159,7 @@ t.test("a batch is sent in bounded parts, its last message acknowledged, refusal
     [200, 16],
   ]);
   const netlink = openNetlink(0, {
+    nowMs: () => 0,
     open: () =>
       script((sequences, acknowledged) => {
         sent.push(sequences.length);
@@ -180,6 +181,30 @@ t.test("a batch is sent in bounded parts, its last message acknowledged, refusal
   const large = { ...ping, payload: new Uint8Array(30_000) };
   await netlink.batch([large, large, large, ping], signal);
   t.same(sent.slice(3), [2, 2], "no more than fits a send");
+});
+
+t.test("batch parts shrink when they block the event loop, down to a limit, and grow again", async (t) => {
+  const sent: number[] = [];
+  let nowMs = 0;
+  let eachMs = 0.125;
+  const netlink = openNetlink(0, {
+    nowMs: () => nowMs,
+    open: () =>
+      script((sequences, acknowledged) => {
+        sent.push(sequences.length);
+        nowMs += sequences.length * eachMs;
+        return [...acknowledged].map((sequence) => error(sequence, 0));
+      }),
+  });
+  const pings = (count: number) => Array.from({ length: count }, () => ping);
+  await netlink.batch(pings(180), signal);
+  t.same(sent, [100, 32, 48]);
+  eachMs = 1;
+  await netlink.batch(pings(120), signal);
+  t.same(sent.slice(3), [32, 20, 20, 20, 20, 8]);
+  eachMs = 0;
+  await netlink.batch(pings(200), signal);
+  t.same(sent.slice(9), [20, 40, 80, 60]);
 });
 
 t.test("a request that is refused throws the kernel's words and keeps the socket", async (t) => {
