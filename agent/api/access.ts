@@ -54,8 +54,6 @@ export async function checkAccess(
   const listener = rules.listenerOf(request.raw);
   if (listener === undefined) return;
   const isOpen = request.routeOptions.config.isOpen === true;
-  if (listener.kind === "tcp" && request.routeOptions.config.isLocal === true)
-    throw forbidden("This path is served on the Unix socket only");
   const isGuarded = listener.kind === "unix" || rules.tokens !== undefined || listener.needsClientCertificate;
   // A page that points its own DNS name at this address (DNS rebinding) sends no Origin, but it cannot hide its name.
   if (!isGuarded && !isOwnName(request.headers.host))
@@ -73,6 +71,8 @@ export async function checkAccess(
     ? await admit(rules, listener, request, reply)
     : whoeverIsHere(listener);
   request.identity = identity;
+  if (listener.kind === "tcp" && request.routeOptions.config.isLocal === true)
+    throw forbidden("This path is served on the Unix socket only");
   if (role === "read" && isWrite(request.method))
     throw forbidden(`${identityText(identity)} has the role read and may not write`);
 }

@@ -93,6 +93,10 @@ t.test("each request carries who sent it", async (t) => {
     anonymous,
   ]);
 
+  const local = { ...where, method: "POST", path: "/v1/kube-ovn/nat-gateway" };
+  t.match(await send(local), { status: 401 }, "a path of the socket alone: no word of it without a token");
+  t.match(await send(local, writer), { status: 403 });
+  t.match(identities.at(-1), { kind: "token", name: "controller" }, "who tried is known");
   const plain = await listening(t, { listen: loopback, tokenFile: tokenFile("plain", `${token}\n`) });
   await send({ ...plain.where, method: "PUT", path: "/v1/eips/a" }, token);
   t.strictSame(plain.identities, [{ kind: "token", name: "default" }]);
