@@ -137,6 +137,16 @@ const byNft: readonly Row[] = [
     cause: /ether daddr set 02:00:00:00:00:99 rewrites its packets/,
   },
   {
+    what: "a table named like the agent's",
+    commands: [
+      "nft add table inet natgw_other",
+      "nft add chain inet natgw_other c '{ type filter hook forward priority 0; policy drop; }'",
+    ],
+    undo: ["nft delete table inet natgw_other"],
+    ...allStopped,
+    cause: /nft inet natgw_other -P c DROP drops its packets/,
+  },
+  {
     what: "a rule that drops a pod's packets",
     commands: nftChain(
       "type filter hook forward priority -400;",

@@ -15,7 +15,8 @@ import {
   type NftRule,
   type NftTable,
 } from "../../../lib/nftables/chains.ts";
-import { isForeign, isListable } from "../../../lib/nftables/foreign.ts";
+import { isListable } from "../../../lib/nftables/foreign.ts";
+import { ownTables } from "../../../lib/nftables/own-tables.ts";
 import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
 import type { ObservedChain } from "../../../lib/plan/netfilter/observed.ts";
 import { runYielding } from "../../run-yielding.ts";
@@ -47,7 +48,7 @@ export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSign
   const handles: string[] = [];
   for (const chain of await dump(netlink, dumpChains, decodeChain, signal)) {
     if (!ours.some(({ label }) => label === chain.table)) continue;
-    const isRead = isForeign(chain.table) && !(isOfIptables(chain.table) && isOwnChain(chain.name));
+    const isRead = !ownTables.has(chain.table) && !(isOfIptables(chain.table) && isOwnChain(chain.name));
     const rules = isRead ? await dump(netlink, dumpChainRules(chain), decodeRule, signal) : noRules;
     chains.push({ ...chain, targets: rules.map(({ target }) => target) });
     handles.push(`${chain.table} ${chain.name} ${rules.map(({ handle }) => handle).join()}`);
@@ -83,7 +84,7 @@ export async function readForeignChains(
     const isBuiltIn = isOfIptables(label) && its.every(({ name, hook }) => !hook || builtIn.test(name));
     // iptables leaves out chains that nft put on a hook.
     const isRead = backend === "iptables-nft" && label === "ip nat";
-    if (isDormant || (isRead && isBuiltIn) || !isForeign(label) || !its.some(doesAnything)) return [];
+    if (isDormant || (isRead && isBuiltIn) || ownTables.has(label) || !its.some(doesAnything)) return [];
     const byIptables = isBuiltIn ? await orUndefined(() => listByIptables(label, run, signal)) : undefined;
     if (byIptables !== undefined) return byIptables;
     const listing = isListable(label) ? await orUndefined(() => listByNft(label, run, signal)) : undefined;

@@ -225,6 +225,12 @@ t.test("a truncated listing is not used and read again", async (t) => {
   t.equal(commands.length, 1);
 });
 
+t.test("a table of another program may be named like the agent's", async (t) => {
+  const { read, commands } = open({ tables: ["natgw_guard", "natgw_other"] });
+  t.match((await read()).foreign, [{ place: "nft ip natgw_other" }]);
+  t.same(commands, ["nft -s -a list table ip natgw_other"]);
+});
+
 t.test("legacy tables", async (t) => {
   const legacy = {
     nat: "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n",

@@ -1,0 +1,15 @@
+/** The tables that the agent makes. */
+import { accountingTable } from "./accounting.ts";
+import { apiTable } from "./api-guard.ts";
+import { backendsTable } from "./backends.ts";
+import { barrierTables } from "./barrier-tables.ts";
+import { tableLabel } from "./family.ts";
+import type { TableLabel } from "./foreign.ts";
+import { tableName } from "./maps.ts";
+import { qosTable } from "./qos.ts";
+
+/** Another table whose name begins like theirs may drop packets like any other program's. */
+export const ownTables: ReadonlySet<TableLabel> = new Set([
+  ...[tableName, ...Object.values(barrierTables), accountingTable, qosTable, backendsTable].map(tableLabel),
+  `inet ${apiTable}`,
+]);
