@@ -36,7 +36,8 @@ export const SettingsSchema = Type.Object({
   }),
   gatewayV4: Type.Optional(
     parsed(parseHost, "the IPv4 address of a host, or empty", {
-      description: "The default route's next hop if the desired set gives none.",
+      description:
+        "The default route's next hop if the desired set gives none, used while the external interface has an address.",
     }),
   ),
   dataplane: oneOf(["iptables", "nftables"], {
