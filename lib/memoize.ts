@@ -36,6 +36,25 @@ export function memoizeLastChunked<Arguments extends readonly unknown[], Answer>
   };
 }
 
+/**
+ * Like {@link memoizeLastChunked}, but V8 forgets the result at its next major collection: for large results that are
+ * needed again soon or never.
+ */
+export function memoizeBrieflyChunked<Arguments extends readonly unknown[], Answer>(
+  compute: (...given: Arguments) => Chunked<Answer>,
+): (...given: Arguments) => Chunked<Answer> {
+  let memory: WeakRef<LastAnswer<Arguments, Answer>> | undefined;
+  return function* (...given) {
+    const known = memory?.deref()?.recall(given);
+    if (known !== undefined) return known.answer;
+    const answer = yield* compute(...given);
+    const last = new LastAnswer<Arguments, Answer>();
+    last.keep(given, answer);
+    memory = new WeakRef(last);
+    return answer;
+  };
+}
+
 class LastAnswer<Arguments extends readonly unknown[], Answer> {
   #last: { readonly given: Arguments; readonly answer: Answer } | undefined;
 

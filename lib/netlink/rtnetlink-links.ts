@@ -57,6 +57,12 @@ export function dumpLinks(): NetlinkMessage {
   return { type: getLink, flags: 0, payload };
 }
 
+/** Requests one link, without its counters. */
+export function readLink(index: number): NetlinkMessage {
+  const payload = concatBytes(linkHeaderOf(index), u32Attribute(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS));
+  return { type: getLink, flags: 0, payload };
+}
+
 /** Deletes a link. */
 export function deleteLink(index: number): NetlinkMessage {
   return { type: delLink, flags: 0, payload: linkHeaderOf(index) };

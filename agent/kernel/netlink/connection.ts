@@ -80,14 +80,11 @@ export interface NetlinkOptions {
    */
   readonly partSize?: number;
   readonly open?: (protocol: number) => NetlinkSocket;
-  /** Monotonic clock. */
-  readonly nowMs?: () => number;
 }
 
 /** A connection in the namespace of this process. The first call opens the socket. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): ConversingConnection {
-  const nowMs = () => performance.now();
-  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, nowMs, ...options });
+  return new Connection(protocol, { open: openSocket, timeoutMs: 10_000, partSize: 100, ...options });
 }
 
 /** rtnetlink uses the `netlink` package, everything else libc; see docs/adr/0002-netlink.md. */
@@ -103,7 +100,7 @@ const maxDumpRuns = 5;
  * Time for which one send may block the event loop. The kernel needs 10 µs for a route and up to 150 µs for one of
  * 10,000 addresses.
  */
-const maxHeldMs = 4;
+const maxBlockedMs = 4;
 const smallestPart = 20;
 
 class Connection implements ConversingConnection {
@@ -134,9 +131,8 @@ class Connection implements ConversingConnection {
       const results: (NetlinkError | undefined)[] = [];
       while (results.length < messages.length) {
         const part = firstPart(messages, results.length, this.#partSize);
-        const { errors, heldMs } = await this.#exchangeBatch(part, signal);
-        for (const error of errors) results.push(error);
-        this.#partSize = this.#nextSize(part.length, heldMs);
+        for (const error of await this.#exchangeBatch(part, signal)) results.push(error);
+        this.#partSize = this.#nextSize(part.length, this.#socket?.blockedMs ?? 0);
       }
       return results;
     });
@@ -202,18 +198,14 @@ class Connection implements ConversingConnection {
     const asked = messages.map((message, index) =>
       index === last ? { ...message, flags: message.flags | messageFlag.ack } : message,
     );
-    const begunMs = this.#options.nowMs();
-    const exchanged = this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
+    await this.#exchange(encodeMessages(asked, first, 0), signal, (header, view, start, end) => {
       const index = (header.sequence - first) >>> 0;
       if (index > last || header.type !== controlType.error) return;
       const outcome = parseAcknowledgement(view, header.flags, start, end);
       if (outcome.errno !== 0) errors[index] = netlinkError(outcome);
       return index === last;
     });
-    // A socket that sends synchronously has sent it when the call returns.
-    const heldMs = this.#options.nowMs() - begunMs;
-    await exchanged;
-    return { errors, heldMs };
+    return errors;
   }
 
   /** @returns false if the table changed during the dump */
@@ -257,10 +249,10 @@ class Connection implements ConversingConnection {
   }
 
   /** The size of the part after one of `count` messages, so that no part blocks the event loop for long. */
-  #nextSize(count: number, heldMs: number): number {
+  #nextSize(count: number, blockedMs: number): number {
     const { partSize: most } = this.#options;
-    if (heldMs <= maxHeldMs) return Math.min(2 * this.#partSize, most);
-    return Math.min(Math.max(Math.floor((count * maxHeldMs) / heldMs), smallestPart), most);
+    if (blockedMs <= maxBlockedMs) return Math.min(2 * this.#partSize, most);
+    return Math.min(Math.max(Math.floor((count * maxBlockedMs) / blockedMs), smallestPart), most);
   }
 
   #connect(): NetlinkSocket {

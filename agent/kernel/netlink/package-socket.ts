@@ -14,6 +14,7 @@ import { RawNetlinkSocket } from "netlink/dist/raw.js";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { getsockopt, libcFunction } from "../libc.ts";
 import { countOverruns, explainAndFilter, messageBytes, readDrops, receiveBufferBytes } from "./options.ts";
+import { openRtnlWait } from "./rtnl.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
 /**
@@ -39,7 +40,9 @@ export function openPackageSocket(
   const received: { readonly bytes: Uint8Array; readonly length: number }[] = [];
   /** The result of `receive` when nothing waits. */
   let state = -EAGAIN;
+  const rtnl = openRtnlWait();
   let isClosed = false;
+  let blockedMs = 0;
   let endSend = (_: number) => {};
   let wake = () => {};
   const fail = (negativeErrno: number) => {
@@ -64,13 +67,19 @@ export function openPackageSocket(
 
   return {
     async send(bytes) {
+      await rtnl.untilFree();
       if (isClosed) return -EBADF;
       const { promise, resolve } = Promise.withResolvers<number>();
       endSend = resolve;
+      const begunMs = performance.now();
       raw.send(bytes, {}, (error) => {
         setImmediate(resolve, error === undefined ? bytes.length : -error.errno);
       });
+      blockedMs = performance.now() - begunMs;
       return promise;
+    },
+    get blockedMs() {
+      return blockedMs;
     },
     receive(buffer) {
       if (state !== -EAGAIN) return state;
@@ -88,6 +97,7 @@ export function openPackageSocket(
     close() {
       if (isClosed) return;
       isClosed = true;
+      rtnl.close();
       raw.close();
       // The package forgets a send that is in progress.
       fail(-EBADF);

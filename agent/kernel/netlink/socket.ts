@@ -16,6 +16,8 @@ export interface NetlinkSocket {
    * @returns bytes sent or −errno
    */
   send(bytes: Uint8Array): Promise<number>;
+  /** For how long the last send blocked the event loop, in ms. Absent: it does not. */
+  readonly blockedMs?: number;
   /**
    * Receives what is waiting, without blocking.
    *

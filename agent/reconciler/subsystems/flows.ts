@@ -2,7 +2,7 @@
 
 import type { Chunked } from "../../../lib/chunked.ts";
 import type { FlowPredicate } from "../../../lib/conntrack/flow.ts";
-import { isSameSetChunked, memoizeLastChunked, stabilizeChunked } from "../../../lib/memoize.ts";
+import { isSameSetChunked, memoizeBrieflyChunked, stabilizeChunked } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import {
@@ -29,7 +29,7 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   readonly unchecked = new UncheckedObjects();
   readonly #clock: Clock;
   readonly #sweep: FlowSweep;
-  readonly #compile = memoizeLastChunked(contradictsChunked);
+  readonly #compile = memoizeBrieflyChunked(contradictsChunked);
   readonly #stableRetired = stabilizeChunked<ReadonlySet<Ip>>(isSameSetChunked);
   /** EIPs whose flows are to be ended, even if the ledger could not be written. */
   #leaving: ReadonlySet<Ip> = new Set();

@@ -159,7 +159,6 @@ t.test("a batch is sent in bounded parts, its last message acknowledged, refusal
     [200, 16],
   ]);
   const netlink = openNetlink(0, {
-    nowMs: () => 0,
     open: () =>
       script((sequences, acknowledged) => {
         sent.push(sequences.length);
@@ -185,16 +184,19 @@ t.test("a batch is sent in bounded parts, its last message acknowledged, refusal
 
 t.test("batch parts shrink when they block the event loop, down to a limit, and grow again", async (t) => {
   const sent: number[] = [];
-  let nowMs = 0;
+  let blockedMs = 0;
   let eachMs = 0.125;
   const netlink = openNetlink(0, {
-    nowMs: () => nowMs,
-    open: () =>
-      script((sequences, acknowledged) => {
+    open: () => ({
+      ...script((sequences, acknowledged) => {
         sent.push(sequences.length);
-        nowMs += sequences.length * eachMs;
+        blockedMs = sequences.length * eachMs;
         return [...acknowledged].map((sequence) => error(sequence, 0));
       }),
+      get blockedMs() {
+        return blockedMs;
+      },
+    }),
   });
   const pings = (count: number) => Array.from({ length: count }, () => ping);
   await netlink.batch(pings(180), signal);

@@ -1,0 +1,35 @@
+/**
+ * Waits on a thread until nobody holds RTNL, the kernel's lock of network configuration.
+ *
+ * The kernel works on a request of rtnetlink during the send, and takes this lock first. Any process on the node may hold it:
+ * for a second if it deletes the first of 10,000 addresses. A request by libc, sent on a thread, waits for the lock; once it
+ * is answered, a send on the event loop finds the lock free. Another process may take it in between, but hardly ever does.
+ */
+import { encodeMessages } from "../../../lib/netlink/message.ts";
+import { readLink } from "../../../lib/netlink/rtnetlink-links.ts";
+import { messageBytes } from "./options.ts";
+import { openNetlinkSocket } from "./socket.ts";
+
+export interface RtnlWait {
+  /** One call at a time. */
+  untilFree(): Promise<void>;
+  /** Can be called twice, and during a wait. */
+  close(): void;
+}
+
+export function openRtnlWait(): RtnlWait {
+  const socket = openNetlinkSocket(NETLINK_ROUTE);
+  const question = encodeMessages([readLink(loopbackIndex)], 0, 0);
+  const buffer = new Uint8Array(messageBytes);
+  return {
+    async untilFree() {
+      await socket.send(question);
+      while (socket.receive(buffer) > 0);
+    },
+    close: () => socket.close(),
+  };
+}
+
+const NETLINK_ROUTE = 0;
+/** In every namespace. */
+const loopbackIndex = 1;
