@@ -61,8 +61,8 @@ for (const dataplane of dataplanes) {
     /** Adds a FIP, changes its target and removes it: writes that must succeed in the end. */
     const write = async (t: Test) => {
       for (const fip of [extra, { ...extra, internalIp: "10.0.1.9" }])
-        t.equal((await gw.api.put("fips/extra", fip)).status, 200, "a write gets through");
-      t.ok([200, 204].includes((await gw.api.delete("fips/extra")).status));
+        t.equal((await gw.api.put("fips/extra", fip, "?wait=60s")).status, 200, "a write gets through");
+      t.ok([200, 204].includes((await gw.api.delete("fips/extra", "?wait=60s")).status));
     };
     const expectDone = async (t: Test) => {
       await until(
