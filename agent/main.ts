@@ -31,7 +31,7 @@ import { createQosDriver } from "./kernel/qos/driver.ts";
 import { createRun } from "./kernel/run.ts";
 import { createKernelWakes } from "./kernel-wakes.ts";
 import { createLog } from "./log.ts";
-import { MemoryKeeper } from "./memory.ts";
+import { keepMemoryLow } from "./memory.ts";
 import { RecentLog } from "./recent-log.ts";
 import { type Arp, createArp } from "./reconciler/eips/create-arp.ts";
 import { NextHopWatch } from "./reconciler/next-hop-watch.ts";
@@ -226,6 +226,7 @@ async function start(
   stop.push(() => counters.stop());
   const kernelEvents = createKernelWakes({ config, family, reconciler, metrics, log });
   stop.push(() => kernelEvents.stop());
+  const listening = kernelEvents.start();
   store.onChange(({ desired }, changes) => {
     const { vpcInterface, externalInterface } = interfacesOf(settings, desired.gateway);
     if (vpcInterface !== config.vpcInterface || externalInterface !== config.externalInterface) restart();
@@ -285,16 +286,14 @@ async function start(
     board.stop();
     await api.close();
   });
-  // Start before the first pass: a change after its read must wake the next pass.
-  await kernelEvents.start();
+  // Before the first pass: a change after its read must wake the next pass.
+  await listening;
   events.start();
   reconciler.start();
   arp.start();
   nextHops.start();
   counters.start();
   flows.start();
-  const memory = new MemoryKeeper(log);
-  stop.push(() => memory.stop());
-  memory.start();
+  stop.push(keepMemoryLow(log));
   log.info({ epoch, dataplane: config.dataplane, recovered: store.recovery.recovered }, "agent started");
 }

@@ -54,6 +54,13 @@ async function collectInParts(): Promise<void> {
   await measured;
 }
 
+/** @returns what ends it */
+export function keepMemoryLow(log: Log): () => Promise<void> {
+  const keeper = new MemoryKeeper(log);
+  keeper.start();
+  return () => keeper.stop();
+}
+
 export class MemoryKeeper {
   readonly #log: Log;
   readonly #intervalMs: number;
