@@ -42,6 +42,12 @@ export interface WhoDeps {
 
 const maxItems = 100;
 
+interface LiveFlows {
+  readonly items: readonly WhoItem[];
+  /** True if there are more. */
+  readonly isCut: boolean;
+}
+
 export class Who {
   readonly #deps: WhoDeps;
   /** A search may read all of the log: one at a time. */
@@ -54,7 +60,7 @@ export class Who {
   async ask(query: WhoQuery, signal: AbortSignal): Promise<WhoReport> {
     const { settings, wallMs } = this.#deps;
     const live = await this.#live(query, signal);
-    const found = await this.#searches.run(() => this.#logged(query, live.items, signal));
+    const found = await this.#searches.run(() => this.#logged(query, live, signal));
     const { logFromMs, gaps } = found;
     const isLogging =
       (settings.level === "translations" || settings.level === "all") &&
@@ -78,15 +84,16 @@ export class Who {
     };
   }
 
-  async #logged(query: WhoQuery, living: readonly WhoItem[], signal: AbortSignal): Promise<LogSearch> {
+  async #logged(query: WhoQuery, live: LiveFlows, signal: AbortSignal): Promise<LogSearch> {
     const directory = logDirectory(this.#deps.settings);
     const found = await searchLog(directory, query, maxItems, signal);
-    if (query.atMs === undefined || found.gaps.length === 0) return found;
-    const lost = await searchLostEnds(directory, query, living, signal);
+    // If not all living flows are known, one that lives would be taken for one whose end was lost.
+    if (query.atMs === undefined || found.gaps.length === 0 || live.isCut) return found;
+    const lost = await searchLostEnds(directory, query, live.items, signal);
     return { ...found, items: [...lost, ...found.items].slice(-maxItems) };
   }
 
-  async #live(query: WhoQuery, signal: AbortSignal) {
+  async #live(query: WhoQuery, signal: AbortSignal): Promise<LiveFlows> {
     const { family, desired, scan, wallMs } = this.#deps;
     const { eip, port } = query;
     const address = family.toValue(eip);

@@ -100,7 +100,10 @@ function isGap(value: object): value is GapRecord {
   return "reason" in value && gapReasons.some((reason) => reason === value.reason);
 }
 
-/** Of flows whose begin was logged (`NATGW_FLOW_LOG=all`), those whose end is missing. */
+/** A popular port of a DNAT can have had as many flows as the conntrack table has entries. */
+const maxBegun = 10_000;
+
+/** Of flows whose begin was logged (`NATGW_FLOW_LOG=all`), those whose end is missing: of the last 10,000 without an end. */
 export class LostEnds {
   readonly #query: WhoQuery;
   readonly #begun = new Map<string, SessionRecord>();
@@ -115,8 +118,13 @@ export class LostEnds {
     const start = record.start ?? (isBegin ? record.time : undefined);
     const { atMs } = this.#query;
     if (atMs !== undefined && start !== undefined && Date.parse(start) > atMs) return;
-    if (isBegin && start !== undefined) this.#begun.set(keyOf(record), { ...record, start });
-    else this.#begun.delete(keyOf(record));
+    const key = keyOf(record);
+    // Also puts a new flow behind all others.
+    this.#begun.delete(key);
+    if (!isBegin || start === undefined) return;
+    this.#begun.set(key, { ...record, start });
+    const [oldest = key] = this.#begun.keys();
+    if (this.#begun.size > maxBegun) this.#begun.delete(oldest);
   }
 
   /** Without those that live. */

@@ -187,6 +187,13 @@ t.test("flows whose end was lost", async (t) => {
   t.match(lost(madeMs, [begin, later, laterEnd]), [item], "another flow with the same ports");
   t.match(lost(madeMs + 1_000, [begin, later, laterEnd]), []);
   t.same(lost(madeMs, [begin], lost(madeMs, [begin])), [], "it lives");
+
+  const many = Array.from({ length: 10_001 }, (_, sport) => ({
+    ...begin,
+    original: { ...begin.original, sport },
+  }));
+  const kept = lost(madeMs, many).map(({ original }) => original.sport);
+  t.same([kept.length, kept[0], kept.at(-1)], [10_000, 1, 10_000], "the oldest ones are forgotten");
 });
 
 t.test("lines are found by their marks, and torn ones are nothing", async (t) => {
