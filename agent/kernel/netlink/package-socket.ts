@@ -14,7 +14,7 @@ import { RawNetlinkSocket } from "netlink/dist/raw.js";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { getsockopt, libcFunction } from "../libc.ts";
 import { countOverruns, explainAndFilter, messageBytes, readDrops, receiveBufferBytes } from "./options.ts";
-import { openRtnlWait } from "./rtnl.ts";
+import { createRtnlWait } from "./rtnl.ts";
 import type { NetlinkSocket } from "./socket.ts";
 
 /**
@@ -40,7 +40,7 @@ export function openPackageSocket(
   const received: { readonly bytes: Uint8Array; readonly length: number }[] = [];
   /** The result of `receive` when nothing waits. */
   let state = -EAGAIN;
-  const rtnl = openRtnlWait();
+  const rtnl = createRtnlWait();
   let isClosed = false;
   let blockedMs = 0;
   let endSend = (_: number) => {};

@@ -8,7 +8,7 @@
 import { encodeMessages } from "../../../lib/netlink/message.ts";
 import { readLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { messageBytes } from "./options.ts";
-import { openNetlinkSocket } from "./socket.ts";
+import { type NetlinkSocket, openNetlinkSocket } from "./socket.ts";
 
 export interface RtnlWait {
   /** One call at a time. */
@@ -17,16 +17,18 @@ export interface RtnlWait {
   close(): void;
 }
 
-export function openRtnlWait(): RtnlWait {
-  const socket = openNetlinkSocket(NETLINK_ROUTE);
+/** The first wait opens the socket, so that a socket that cannot be opened fails that request alone. */
+export function createRtnlWait(): RtnlWait {
+  let socket: NetlinkSocket | undefined;
   const question = encodeMessages([readLink(loopbackIndex)], 0, 0);
   const buffer = new Uint8Array(messageBytes);
   return {
     async untilFree() {
+      socket ??= openNetlinkSocket(NETLINK_ROUTE);
       await socket.send(question);
       while (socket.receive(buffer) > 0);
     },
-    close: () => socket.close(),
+    close: () => socket?.close(),
   };
 }
 
