@@ -1,5 +1,5 @@
 /**
- * Queueing disciplines: the HTB root of a device, the queues of its classes, and those that drop everything.
+ * Queueing disciplines: the HTB root of a device, the queues of its classes, and those that drop all or many packets.
  * `struct tc_htb_glob`, `tc_fifo_qopt`, `tc_tbf_qopt` and `tc_netem_qopt` of include/uapi/linux/pkt_sched.h.
  */
 import {
@@ -67,7 +67,8 @@ export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
 
 type Drops = Pick<Qdisc, "dropsAll" | "dropsMany">;
 
-const fifos: ReadonlySet<string> = new Set(["pfifo", "bfifo", "pfifo_head_drop"]);
+/** FIFOs whose limit is a number of packets. */
+const fifos: ReadonlySet<string> = new Set(["pfifo", "pfifo_head_drop"]);
 /** Where `struct tc_netem_qopt` has the probability that a packet is lost. */
 const netemLoss = 8;
 const always = 0xffffffff;

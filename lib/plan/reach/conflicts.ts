@@ -14,8 +14,13 @@ const kernelProtocol = 2;
 const lookedAtOnce = 5_000;
 
 /**
- * Routes that people added to the local table for a part of the Internet or all of it; main-table routes that lead into a connected subnet of the gateway by another interface than that subnet's, and
- * routes for a part of the Internet that do not leave by an external interface.
+ * Routes that stand in the way, as far as the agent can tell without knowing which outside addresses are in use:
+ *
+ * - of the main table: those that lead into a connected subnet of the gateway by another interface than that subnet's, and
+ *   those for a part of the Internet that do not leave by an external interface;
+ * - of the local table: those that people added for a part of the Internet or all of it.
+ *
+ * @param local the routes that people added to the local table
  */
 export function* conflictingRoutes(
   routes: readonly ObservedRoute[],
