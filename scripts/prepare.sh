@@ -47,7 +47,7 @@ install_modules() {
   [ "$(cat "$modules_stamp" 2>/dev/null)" != "$wanted" ] || return 0
   say "installing the Node modules"
   # Node 24 itself is an optional package. The log level hides the engine warnings of an older Node.
-  npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error
+  npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error >&2
   hash -r
   tap build >/dev/null
   printf '%s\n' "$wanted" >"$modules_stamp"
