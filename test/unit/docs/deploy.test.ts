@@ -53,6 +53,15 @@ t.test("each kustomization names exactly the files beside it, and directories th
   }
 });
 
+t.test("each overlay has a line for each component", async (t) => {
+  const components = kustomizations.map(dirname).filter((directory) => directory.startsWith("components/"));
+  for (const overlay of overlays) {
+    const text = readFileSync(`docs/deploy/overlays/${overlay}/kustomization.yaml`, "utf8");
+    for (const component of components)
+      t.ok(text.includes(`  - ../../${component}\n`), `${overlay}: ${component}`);
+  }
+});
+
 interface Kustomization {
   readonly resources?: readonly string[];
   readonly components?: readonly string[];
