@@ -130,11 +130,11 @@ async function start(
   });
   stop.push(async () => events.stop());
   const observer = new PassObserver(metrics, log);
+  const qos = createQosDriver({ netlink: routeNetlink, nftables: ruleNetlink });
   const drops = new DropMeter({
-    read: apiGuard.withDropsOf(dataplane.driver),
+    read: apiGuard.withDropsOf(dataplane.driver, qos),
     onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
   });
-  const qos = createQosDriver({ netlink: routeNetlink, nftables: ruleNetlink });
   const qosMeter = new QosMeter({ ...countersOf(metrics), maxEips: config.metricsEips });
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,

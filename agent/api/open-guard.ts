@@ -23,8 +23,8 @@ export interface OpenGuard {
   checkGateway(gateway: Gateway): void;
   /** Puts it in place again, where no pass does. */
   keep(): void;
-  /** Reads what the guard and `rules` dropped. */
-  withDropsOf(rules: Pick<RulesDriver, "readDrops">): RulesDriver["readDrops"];
+  /** Reads what the guard and `others` dropped. */
+  withDropsOf(...others: readonly Pick<RulesDriver, "readDrops">[]): RulesDriver["readDrops"];
 }
 
 export async function openGuard({
@@ -48,8 +48,14 @@ export async function openGuard({
     listen,
     guard,
     driver,
-    withDropsOf: (rules) => async (signal) =>
-      new Map([...(await rules.readDrops(signal)), ...(await driver.readDrops(signal))]),
+    withDropsOf:
+      (...others) =>
+      async (signal) => {
+        const counts = new Map();
+        for (const one of [...others, driver])
+          for (const [counter, counted] of await one.readDrops(signal)) counts.set(counter, counted);
+        return counts;
+      },
     checkGateway: ({ externalInterface }) => refuseOutside(listen, networkInterfaces(), externalInterface),
     keep: () => void driver.ensure().catch((err) => log.warn({ err }, "cannot keep the API's ports closed")),
   };

@@ -151,6 +151,8 @@ export interface QosDriver {
   forget?(): void;
   /** True if the table is as it was at the last reading. Of queueing disciplines there are no events. */
   isCurrent(signal: AbortSignal): Promise<boolean>;
+  /** The kernel's counters of what limits without classes dropped, as {@link RulesDriver.readDrops}. */
+  readDrops(signal: AbortSignal): Promise<DropCounts>;
   /** The limits of Kube-OVN's script. For an import: no pass needs them. Absent: there are none. */
   readScripted?(signal: AbortSignal): Promise<ScriptedQos>;
   /** In order. Throws if the table was not written. */

@@ -80,7 +80,7 @@ export function createMetrics(build: { readonly version: string }) {
     ),
     droppedPackets: counter(
       "natgw_dropped_packets_total",
-      "Packets that guard and gates dropped, by reason and direction: egress from the VPC to the outside, ingress to an EIP or a port of the API; of BFD: egress from the gateway to the VPC, ingress to the gateway",
+      "Packets that guard, gates and limits dropped, by reason and direction: egress from the VPC to the outside, ingress to an EIP or a port of the API; of BFD: egress from the gateway to the VPC, ingress to the gateway",
       ["reason", "direction"],
     ),
     eventReaders: gauge("natgw_events_subscribers", "Readers of events that are connected"),

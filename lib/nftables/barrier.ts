@@ -24,6 +24,7 @@ import {
   newRule,
   newTable,
 } from "./frame-messages.ts";
+import type { PolicyCounter } from "./qos.ts";
 import { type ByGuardSet, type GuardElements, type GuardSet, guardSetNames } from "./sets.ts";
 
 /**
@@ -36,7 +37,7 @@ export const dropCounters = {
   bfd: ["gate_bfd_egress", "gate_bfd_ingress"],
   set: [],
 } as const satisfies Record<BarrierName, readonly string[]>;
-export type DropCounter = (typeof dropCounters)[BarrierName][number] | typeof apiCounter;
+export type DropCounter = (typeof dropCounters)[BarrierName][number] | typeof apiCounter | PolicyCounter;
 
 /** The value of each counter that exists. */
 export type DropCounts = ReadonlyMap<DropCounter, Counted>;

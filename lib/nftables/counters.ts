@@ -10,9 +10,14 @@ import {
 import { apiCounter } from "./api-guard.ts";
 import { type DropCounter, dropCounters } from "./barrier.ts";
 import type { Counted } from "./frame-messages.ts";
+import { policyCounters } from "./qos.ts";
 import { counterAttribute, familyNumber, headerBytes, messageType, objectAttribute } from "./wire.ts";
 
-const names: ReadonlySet<string> = new Set([...Object.values(dropCounters).flat(), apiCounter]);
+const names: ReadonlySet<string> = new Set([
+  ...Object.values(dropCounters).flat(),
+  apiCounter,
+  ...policyCounters,
+]);
 
 /** Takes a message of a dump of objects into `counts`, where it is one of our counters in that table. */
 export function readCounters(

@@ -7,7 +7,7 @@ import type { InterfaceName } from "../model/names.ts";
 import type { ReadableSet } from "./decode-qos.ts";
 import { qosHeadLines, qosRuleLines } from "./encode-qos.ts";
 import { tableFamily } from "./family.ts";
-import { partsOfValue, type QosAddress, type QosPackets, type QosRule } from "./qos.ts";
+import { partsOfValue, policyCounters, type QosAddress, type QosPackets, type QosRule } from "./qos.ts";
 
 export interface QosRulesRead {
   /** In the kernel's order. Each once, though a rule about an address before NAT has two lines. */
@@ -76,7 +76,20 @@ function readRule(
   const userdata = / 7=00[0-9a-f]{2}((?:[0-9a-f]{2})*)00 $/.exec(action)?.[1];
   const { priority } = partsOfValue(`rule ${userdata === undefined ? "" : bytesText(userdata)}`);
   const match = readMatch(action, sets);
-  return match && { ...packets, ...(priority !== undefined && { priority }), match };
+  const counter = policyCounters.find((name) => action.includes(objrefTo(name)));
+  return (
+    match && {
+      ...packets,
+      ...(priority !== undefined && { priority }),
+      ...(counter !== undefined && { counter }),
+      match,
+    }
+  );
+}
+
+/** The name as text with a NUL. */
+function objrefTo(name: string): string {
+  return ` 2=${Array.from(`${name}\0`, (one) => one.charCodeAt(0).toString(16).padStart(2, "0")).join("")})`;
 }
 
 const hex8 = "([0-9a-f]{8})";

@@ -2,10 +2,12 @@
 import { addressOf, type Cidr, prefixLengthOf } from "../model/ip.ts";
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
+import type { DropCounts } from "./barrier.ts";
 import { commentData } from "./comment.ts";
 import {
   bitwise,
   compare,
+  count,
   ctDirection,
   type Direction,
   drop,
@@ -28,10 +30,11 @@ import {
 import { tableFamily } from "./family.ts";
 import { type Field, field, fieldBytes, writeField } from "./fields.ts";
 import { linesOf } from "./frame-lines.ts";
-import { deleteTable, newAddressSet, newChain, newRule, newTable } from "./frame-messages.ts";
+import { deleteTable, newAddressSet, newChain, newCounter, newRule, newTable } from "./frame-messages.ts";
 import {
   parseLimitText,
   partsOfValue,
+  policyCounters,
   priorityComment,
   type QosFrame,
   type QosPackets,
@@ -54,10 +57,14 @@ import {
 
 const [r1] = register;
 
-export function encodeQos({ frame, remove, add }: QosTransaction): readonly NetlinkMessage[] {
+/** @param counts the initial values of the counters of a table that is made */
+export function encodeQos(
+  { frame, remove, add }: QosTransaction,
+  counts?: DropCounts,
+): readonly NetlinkMessage[] {
   return [
     ...(frame?.isReplaced ? [deleteTable(qosTable)] : []),
-    ...(frame?.make === undefined ? [] : encodeQosFrame(frame.make)),
+    ...(frame?.make === undefined ? [] : encodeQosFrame(frame.make, counts)),
     ...[...remove].flatMap(([set, keys]) =>
       chunksOf(keys).map((some) =>
         elements(
@@ -82,9 +89,14 @@ export function encodeQos({ frame, remove, add }: QosTransaction): readonly Netl
 }
 
 /** The table without elements. */
-export function encodeQosFrame({ maps, sets, rules }: QosFrame): readonly NetlinkMessage[] {
+export function encodeQosFrame(
+  { maps, sets, rules }: QosFrame,
+  counts: DropCounts = new Map(),
+): readonly NetlinkMessage[] {
+  const counters = policyCounters.filter((name) => rules.some(({ counter }) => counter === name));
   return [
     newTable(qosTable),
+    ...counters.map((name) => newCounter(name, qosTable, counts.get(name))),
     ...maps.map((name, at) => newClassMap(name, at + 1)),
     ...sets.map((name, at) => newLimitSet(name, maps.length + at + 1)),
     newChain({ name: qosChain, type: "filter", hook: "postrouting", priority: qosPriority }, qosTable),
@@ -169,14 +181,15 @@ function isOf(direction: Direction): readonly Expression[] {
 }
 
 /** With the address in register 1. */
-function actionOf({ match }: QosRule): readonly Expression[] {
+function actionOf({ match, counter }: QosRule): readonly Expression[] {
+  const dropped = counter === undefined ? [drop] : [count(counter), drop];
   if ("map" in match) return [lookup(match.map), setPriority(r1)];
-  if ("set" in match) return [member(match.set), drop];
+  if ("set" in match) return [member(match.set), ...dropped];
   const { network, verdict } = match;
   return [
     ...(network === undefined ? [] : isIn(network)),
     ...("over" in verdict
-      ? [limitOver(verdict.over), drop]
+      ? [limitOver(verdict.over), ...dropped]
       : [immediate(r1, hostOrder(verdict.class)), setPriority(r1)]),
   ];
 }

@@ -12,7 +12,7 @@
  *         oifname "net1" iif != 0 meta priority set ip saddr map @eips_0
  *         oifname "eth0" iifname "net1" ct direction original meta priority set ct original ip daddr map @eips_1
  *         oifname "eth0" iifname "net1" ct direction reply meta priority set ct reply ip daddr map @eips_1
- *         oifname "net2" iif != 0 ip saddr @over_0 drop
+ *         oifname "net2" iif != 0 ip saddr @over_0 counter name policy_egress drop
  *       }
  *
  * A packet takes the class of the last rule that matches. The chain comes after NAT: what leaves has its final
@@ -33,6 +33,10 @@ export const qosTable = "natgw_qos";
 export const qosChain = "postrouting";
 /** After srcnat, before the gate. */
 export const qosPriority = 200;
+
+/** What limits without classes drop, on its way out of the VPC or into it. */
+export const policyCounters = ["policy_egress", "policy_ingress"] as const;
+export type PolicyCounter = (typeof policyCounters)[number];
 
 /** EIP to class. */
 export const classMap: ElementMap = { key: [field.address], value: [field.class], isInterval: false };
@@ -57,6 +61,8 @@ export interface QosPackets {
 export interface QosRule extends QosPackets {
   /** Of its limit, if it is for one limit only. */
   readonly priority?: number | undefined;
+  /** Counts what the rule drops. An import also reads rules without. */
+  readonly counter?: PolicyCounter | undefined;
   readonly match: /** The address is in the network; without an address: always. */
     | { readonly network: Cidr | undefined; readonly verdict: QosVerdict }
     /** The address is an element of a map, whose value is the class. */

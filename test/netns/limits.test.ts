@@ -1,7 +1,8 @@
 /** Limits: what the kernel holds of them, with traffic through it, over each dataplane; changes, restarts and damage. */
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
-import { eip, eipAddress, gateway, outsideTcp, tcp } from "../support/targets.ts";
+import { until } from "../support/run.ts";
+import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp } from "../support/targets.ts";
 
 const set = {
   generation: 1,
@@ -56,6 +57,14 @@ async function expectRates(t: Test, gw: Gateway, nic: string, ...rates: readonly
 async function put(t: Test, gw: Gateway, name: string, body: object) {
   t.match(await gw.api.put(`limits/${name}`, body, "?wait=5s"), { status: 200 }, name);
 }
+
+/** 400 datagrams at once: more than twice what a limit of 0.8 Mbit/s that polices lets pass. */
+const burst = `
+  const socket = require("node:dgram").createSocket("udp4");
+  const [host, port] = process.argv.slice(1);
+  let left = 400;
+  for (let at = 0; at < 400; at++) socket.send(Buffer.alloc(1400), port, host, () => --left || socket.close());
+`;
 
 t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
@@ -188,6 +197,26 @@ for (const dataplane of dataplanes) {
         /203\.0\.113\.10 limit rate over 2000000 bytes\/second/,
       );
       await passes(t);
+      const dropped = async () => {
+        const { body } = await gw.api.call<string>("GET", "/metrics");
+        const series = /^natgw_dropped_packets_total\{reason="policy",direction="egress"\} (\d+)$/m;
+        return Number(series.exec(body)?.[1]);
+      };
+      await put(t, gw, "out", onEip("egress", 0.8));
+      const { address, port } = outsideUdp;
+      await gw.lab.exec("pod1", [process.execPath, "-e", burst, address, String(port)]);
+      // After a reading of the counters the next one waits.
+      const before = await until("the drops to be read", async () => (await dropped()) || undefined);
+      t.ok(before > 100 && before <= 400, `${before} of 400 packets were dropped`);
+      await put(t, gw, "net", { ...onDevice("egress", 10, { dst: "198.51.100.0/24" }) });
+      const table = await nft(gw, "list table ip natgw_qos");
+      t.match(
+        table,
+        new RegExp(`counter policy_egress {\\s+packets ${before} `),
+        "a table that is made again goes on",
+      );
+      t.equal((await gw.api.delete("limits/net")).status, 204);
+      await put(t, gw, "out", onEip("egress", 16));
       await gw.expectConverged(t);
       await tc(gw, "qdisc", "delete", "dev", "net1", "root");
       await gw.api.reconcile();

@@ -13,6 +13,7 @@ export const nothingLimited: QosDriver = {
   counts: new Map(),
   observe: async () => nothing,
   isCurrent: async () => true,
+  readDrops: async () => new Map(),
   apply: async () => [],
 };
 

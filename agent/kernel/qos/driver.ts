@@ -5,6 +5,7 @@ import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { encodeAddAlternativeName } from "../../../lib/netlink/rtnetlink-alternative-names.ts";
 import { deleteLink } from "../../../lib/netlink/rtnetlink-links.ts";
+import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import { encodeQos } from "../../../lib/nftables/encode-qos.ts";
 import type { QosTransaction } from "../../../lib/nftables/qos.ts";
 import { type ClassCounts, isSameQos, type QosObserved } from "../../../lib/plan/qos/observed.ts";
@@ -67,6 +68,10 @@ class Driver implements QosDriver {
     this.#indexes = indexes;
     this.#counts = counts;
     return this.#keep({ table, hasHtb: !this.#unknownKinds.has("htb"), devices });
+  }
+
+  async readDrops(signal: AbortSignal): Promise<DropCounts> {
+    return this.#hasNftables === true ? this.#table.readDrops(signal) : new Map();
   }
 
   readScripted(signal: AbortSignal): Promise<ScriptedQos> {
@@ -146,8 +151,10 @@ class Driver implements QosDriver {
 
   /** One transaction. It names only the agent's own table, so what others wrote meanwhile does not matter. */
   async #write(transaction: QosTransaction, signal: AbortSignal): Promise<void> {
+    const isReplaced = transaction.frame?.isReplaced === true;
+    const counts = isReplaced ? await this.#table.readDrops(signal) : undefined;
     const generation = await readGeneration(this.#nftables, signal);
-    const outcome = await transact(this.#nftables, generation, encodeQos(transaction));
+    const outcome = await transact(this.#nftables, generation, encodeQos(transaction, counts));
     if (outcome.kind === "stale") throw staleError();
     if (outcome.kind === "refused") throw refusalError(outcome, "the table of rate limits");
   }

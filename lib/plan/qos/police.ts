@@ -4,7 +4,7 @@
  */
 import { type Chunked, everyNth } from "../../chunked.ts";
 import type { InterfaceName } from "../../model/names.ts";
-import { limitText, withPriority } from "../../nftables/qos.ts";
+import { limitText, type PolicyCounter, withPriority } from "../../nftables/qos.ts";
 import type { WantedElement, WantedRules } from "./parts.ts";
 import { policeLimit } from "./rates.ts";
 import { addressOfLimit, byPrecedence, type PlacedLimit } from "./scopes.ts";
@@ -12,7 +12,8 @@ import { addressOfLimit, byPrecedence, type PlacedLimit } from "./scopes.ts";
 /** Takes a few milliseconds. */
 const policedAtOnce = 2_000;
 
-export function* policeRules(limits: readonly PlacedLimit[]): Chunked<WantedRules> {
+/** @param counter of what they drop */
+export function* policeRules(limits: readonly PlacedLimit[], counter: PolicyCounter): Chunked<WantedRules> {
   const isDue = everyNth(policedAtOnce);
   const wholes = limits.filter(({ limit }) => limit.target.kind === "all");
   const rules: WantedRules["rules"][number][] = [];
@@ -24,7 +25,7 @@ export function* policeRules(limits: readonly PlacedLimit[]): Chunked<WantedRule
     const { limit, out, in: from } = one;
     const { target } = limit;
     const over = policeLimit(limit);
-    const rule = { out, in: from, address: addressOfLimit(one) };
+    const rule = { out, in: from, address: addressOfLimit(one), counter };
     if (target.kind !== "eip") {
       rules.push({
         ...rule,

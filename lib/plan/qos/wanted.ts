@@ -55,7 +55,8 @@ export function* wantedQosChunked(
     const isShaped =
       limits.length <= maxShaped && (device.root === "ours" || (hasHtb && device.root !== "foreign"));
     const shaped = isShaped ? yield* shapeDevice(name, limits, program) : undefined;
-    rules.push(...(shaped ?? (yield* policeRules(limits))).rules);
+    const counter = name === program.vpcInterface ? "policy_ingress" : "policy_egress";
+    rules.push(...(shaped ?? (yield* policeRules(limits, counter))).rules);
     devices.set(name, { classes: shaped?.classes ?? emptyIfOurs(device.root), objects });
   }
   for (const [name, { root }] of observed)

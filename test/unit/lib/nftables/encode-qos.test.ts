@@ -3,7 +3,9 @@ import t from "tap";
 import type { Cidr } from "../../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
+import { readCounters } from "../../../../lib/nftables/counters.ts";
 import { forEachClass, forEachLimit, readableQosSets } from "../../../../lib/nftables/decode-qos.ts";
+import { qosRulesIn } from "../../../../lib/nftables/decode-qos-rules.ts";
 import { encodeQos, encodeQosFrame, qosFrameLines } from "../../../../lib/nftables/encode-qos.ts";
 import { linesOf } from "../../../../lib/nftables/frame-lines.ts";
 import { limitText, parseLimitText, type QosFrame, qosTable } from "../../../../lib/nftables/qos.ts";
@@ -100,4 +102,29 @@ t.test("a transaction deletes before it adds, and replaces the table if it says 
   t.equal(types({ make: frame, isReplaced: true })[0], deleteTable);
   t.equal(types({ make: frame, isReplaced: false })[0], newTable);
   t.equal(types({ make: undefined, isReplaced: true })[1], deleteElements);
+});
+
+t.test("a rule that drops counts what it drops, where it has a counter", async (t) => {
+  const links = [vpc, external];
+  const over = (counter?: "policy_egress" | "policy_ingress"): QosFrame => ({
+    maps: [],
+    sets: ["over_0"],
+    rules: frame.rules
+      .filter(({ match }) => "set" in match || ("verdict" in match && "over" in match.verdict))
+      .map((rule) => ({ ...rule, ...(counter !== undefined && { counter }) })),
+  });
+  for (const wanted of [over(), over("policy_egress"), over("policy_ingress")]) {
+    const lines = qosFrameLines(wanted);
+    const { rules, unknown } = qosRulesIn(lines, readableQosSets(lines), links);
+    t.equal(unknown, 0);
+    t.strictSame(rules, wanted.rules, "an import reads each");
+  }
+  const lines = qosFrameLines(over("policy_egress"));
+  t.equal(lines.filter((line) => line.startsWith("object ")).length, 1);
+  t.equal(lines.filter((line) => line.includes("objref(")).length, 3);
+  const counts = new Map([["policy_egress" as const, { packets: 7, bytes: 500 }]]);
+  const read = new Map();
+  for (const message of encodeQosFrame(over("policy_egress"), counts))
+    readCounters(message.type, ...parts(message), qosTable, read);
+  t.same(read, counts, "a table that is made again goes on");
 });
