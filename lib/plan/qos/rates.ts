@@ -14,9 +14,13 @@ const burstSeconds = 0.001;
 /** A policer needs more: what is too much is lost at once. */
 const policeBurst = 131_072;
 const policeBurstSeconds = 0.02;
+/** Rate and burst of a policer together: the kernel multiplies them with a second in nanoseconds, in 64 bits. */
+const maxTokens = 18_446_744_073;
 /** The queue of a class, as time at its rate. */
 const queueSeconds = 0.05;
 const smallQueue = 65_536;
+/** The size of a bfifo has 32 bits. */
+const maxU32 = 0xffffffff;
 /** Bytes a turn of one limit, and of all traffic without a limit of its own. */
 const quantumOfLimit = 3_000;
 const quantumOfRest = 30_000;
@@ -86,10 +90,11 @@ function defaultBurst(rate: number): number {
 
 /** The size of the queue of a class with this limit, in bytes. */
 export function queueBytes({ rate }: Limited): number {
-  return Math.max(smallQueue, Math.round(rate * queueSeconds));
+  return Math.min(Math.max(smallQueue, Math.round(rate * queueSeconds)), maxU32);
 }
 
-/** The limit for dropping instead of queueing. */
-export function policeLimit({ rate, burst }: Limited): RateLimit {
-  return { rate, burst: Math.max(burst ?? 0, policeBurst, Math.round(rate * policeBurstSeconds)) };
+/** The limit for dropping instead of queueing: the same, or the highest that the kernel takes. */
+export function policeLimit({ rate, burst = 0 }: Limited): RateLimit {
+  const allowed = Math.max(burst, policeBurst, Math.round(rate * policeBurstSeconds));
+  return { rate: Math.min(rate, maxTokens - allowed), burst: allowed };
 }
