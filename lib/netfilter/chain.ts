@@ -41,7 +41,7 @@ export interface ChainRule {
 
 export type Beyond = "all" | "rest" | "part" | "unclear";
 
-/** What both conditions leave. */
+/** How many packets match both conditions. */
 export function bothBeyond(one: Beyond, other: Beyond): Beyond {
   return beyondOrder.indexOf(one) < beyondOrder.indexOf(other) ? other : one;
 }

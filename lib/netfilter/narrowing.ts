@@ -14,13 +14,13 @@ export function compared(field: string, comparator: string, text: string): Beyon
 
 const seconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
 
-/** How many packets are above a rate such as `5/minute`. */
+/** How many packets exceed a rate such as `5/minute`: most, if it allows less than one in a second. */
 export function aboveRate(text: string): Beyond {
   const [, count, unit = ""] = /^(\d+)\/([smhdw])/.exec(text) ?? [];
   return count !== undefined && Number(count) < (seconds[unit] ?? 0) ? "rest" : "part";
 }
 
-/** How many connections are above a number of those of one address. */
+/** How many packets belong to connections that exceed a number of them for each address: most, if the number is small. */
 export function aboveCount(text: string): Beyond {
   return Number(text) < fewConnections ? "rest" : "part";
 }

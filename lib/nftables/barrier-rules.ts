@@ -20,7 +20,7 @@
  *       chain postrouting { type filter hook postrouting priority 300;
  *         iifname "eth0" oifname "net1" ct status & (snat | dnat) == 0 counter name gate_egress drop
  *         iifname "eth0" oifname "net1" ct state invalid,untracked counter name gate_egress drop
- *         iif != 0 oifname != "eth0" and so: until the first write, when the interfaces may still be others
+ *         until the first write the same two for iif != 0 oifname != "eth0": the interfaces may still be others
  *       }
  *
  *     table ip natgw_bfd
@@ -32,7 +32,7 @@
  *         oifname "eth0" meta l4proto udp th dport 3784 counter name gate_bfd_egress drop
  *         and so for 4784
  *       }
- *       Both on any interface until the first write.
+ *       until the first write both without an interface
  *
  *     table ip natgw_set, which is empty
  *
@@ -68,12 +68,12 @@ import {
 import { tableFamily } from "./family.ts";
 import type { BaseChain } from "./frame-messages.ts";
 
-/** Interfaces that the rules of all three tables use. */
+/** The interfaces that the rules use. */
 export interface BarrierFrame {
   readonly vpcInterface: InterfaceName;
   /** The interfaces to the outside. */
   readonly outsides: readonly InterfaceName[];
-  /** True if nobody has said yet which interfaces they are: these are those of the settings. Absent: false. */
+  /** True until the first write: then these are the interfaces of the settings, and they may still change. Absent: false. */
   readonly isUnnamed?: boolean;
 }
 

@@ -50,7 +50,7 @@ export function openArpSocket(linkIndex: number, use: SocketUse): PacketSocket {
     close: () => {
       const closing = fd;
       fd = -1;
-      // Closing waits like bind. The number is free for others only after both.
+      // Closing waits like bind. Not before bind has ended: another file could get the number of the descriptor.
       if (closing >= 0) void opened.then(() => close.async(closing)).catch(() => {});
     },
   };

@@ -3,7 +3,7 @@ import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { PassFailure } from "../subsystem.ts";
 
-/** Chains, guard and gates. Others, as a next hop that is not there, may stay undone for ever. */
+/** Chains, guard and gates. Steps of others may fail for as long as the surroundings are so: a route by an absent interface. */
 const stages: ReadonlySet<string> = new Set(["rule", "gate", "guard"]);
 
 export interface Concluded {
