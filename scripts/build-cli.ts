@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { build, type Plugin } from "esbuild";
+import { nodeCheck } from "./node-check.ts";
 
 const directory = "dist/cli";
 
@@ -79,10 +80,7 @@ export async function buildCli(): Promise<void> {
 }
 
 const starter = `#!/usr/bin/env node
-if (Number.parseInt(process.versions.node, 10) < 24) {
-  process.stderr.write(\`natgwctl: Node 24 or newer is needed, this is \${process.version}\\n\`);
-  process.exit(2);
-}
+${nodeCheck("natgwctl", 2)}
 require("node:module").enableCompileCache({ directory: \`\${__dirname}/compiled\`, portable: true });
 require("./natgwctl.js");
 `;

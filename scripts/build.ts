@@ -8,6 +8,7 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import { buildCli } from "./build-cli.ts";
+import { nodeCheck } from "./node-check.ts";
 import { buildPage } from "./page.ts";
 
 /**
@@ -86,8 +87,9 @@ async function start(
 ): Promise<void> {
   const main = `${directory}/main.js`;
   const starter = `#!/usr/bin/env node
-import { enableCompileCache } from "node:module";
-enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
+import module from "node:module";
+${nodeCheck("natgw-agent", 1)}
+module.enableCompileCache({ directory: \`\${import.meta.dirname}/compiled\`, portable: true });
 await import("./${bundle}");
 `;
   await writeFile(`${main}.new`, starter, { mode: 0o755 });

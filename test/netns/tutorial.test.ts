@@ -1,4 +1,5 @@
 /** Checks `docs/tutorial.md`: its shell blocks run in one shell and must print its text blocks. */
+import { spawnSync } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
@@ -42,11 +43,28 @@ t.test("every block of the tutorial prints what the page says", async (t) => {
   const script = blocks
     .flatMap(({ commands }, index) => [commands, `echo; echo "${mark} ${index}"`])
     .join("\n");
-  // The test runner adds options to Node. They are not meant for the page's programs.
-  const args = ["-u", "NODE_OPTIONS", "bash", "-c", `set -euo pipefail\ncd '${root}'\n${script}`];
+  // The reader's shell has neither the options that the test runner adds to Node nor the project's own Node.
+  const directories = (process.env.PATH ?? "").split(":").filter((name) => !name.includes("/node_modules/"));
+  const shell = ["bash", "-c", `set -euo pipefail\ncd '${root}'\n${script}`];
+  const args = ["-u", "NODE_OPTIONS", `PATH=${directories.join(":")}`, ...shell];
   const printed = await run("env", args, { timeoutMs: 300_000 });
   const outputs = printed.split(new RegExp(`${mark} \\d+\\n`));
   for (const [index, { commands, output }] of blocks.entries()) {
     if (output !== "") t.match((outputs[index] ?? "").trim(), asPattern(output), commands);
+  }
+});
+
+t.test("what was built tells an older Node what it needs", async (t) => {
+  const older = 'Object.defineProperty(process.versions, "node", { value: "20.20.2" })';
+  for (const program of ["agent", "cli"]) {
+    const args = [
+      "--import",
+      `data:text/javascript,${older}`,
+      `${root}/dist/${program}/main.js`,
+      "--version",
+    ];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    t.not(status, 0);
+    t.match(stderr, /^natgw(?:-agent|ctl): Node 24 or newer is needed, this is v/);
   }
 });
