@@ -135,7 +135,7 @@ async function start(
     read: apiGuard.withDropsOf(dataplane.driver, qos),
     onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
   });
-  const qosMeter = new QosMeter({ ...countersOf(metrics), maxEips: config.metricsEips });
+  const qosMeter = new QosMeter({ ...countersOf(metrics), driver: qos, maxEips: config.metricsEips });
   const announcer = createAnnouncer({
     probeMs: config.arpProbeMs,
     links: () => reconciler.network?.links ?? [],
@@ -222,7 +222,7 @@ async function start(
   const flows = createFlowServices({ family, store, metrics, config, clock, log });
   stop.push(() => flows.stop());
   const counted = { metrics, family, config, store, reconciler, arp, accounting, flows, routeNetlink, log };
-  const counters = openKernelCounters(counted);
+  const counters = openKernelCounters({ ...counted, qosMeter });
   stop.push(() => counters.stop());
   const kernelEvents = createKernelWakes({ config, family, reconciler, metrics, log });
   stop.push(() => kernelEvents.stop());

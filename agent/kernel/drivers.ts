@@ -146,6 +146,8 @@ export interface NetfilterDriver {
 export interface QosDriver {
   /** What classes had counted at the last reading. */
   readonly counts: ClassCounts;
+  /** The same, as it is now. Nothing is read where the last reading found no classes of the agent. */
+  readCounts(signal: AbortSignal): Promise<ClassCounts>;
   observe(signal: AbortSignal): Promise<QosObserved>;
   /** As of {@link RulesDriver}. */
   forget?(): void;

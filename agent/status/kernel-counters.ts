@@ -24,6 +24,7 @@ import { runYielding } from "../run-yielding.ts";
 import { ConntrackMeter, type MeteredCounter } from "./conntrack-meter.ts";
 import { InterfaceMeter } from "./interface-meter.ts";
 import type { Metrics } from "./metrics.ts";
+import type { QosMeter } from "./qos-meter.ts";
 import { ReachMeter } from "./reach-meter.ts";
 import { type Reader, TimedReading } from "./timed-reading.ts";
 import { type CountedEip, TrafficMeter } from "./traffic-meter.ts";
@@ -37,12 +38,13 @@ export interface KernelCountersDeps {
   readonly arp: { readonly arpAnswers: Pick<ArpAnswers, "answers"> };
   readonly accounting: Accounting;
   readonly routeNetlink: NetlinkConnection;
+  readonly qosMeter: Pick<QosMeter, "reread">;
   readonly log: Log;
 }
 
 export function openKernelCounters(deps: KernelCountersDeps): TimedReading {
   return new TimedReading({
-    readers: [eipsReader(deps), conntrackReader(deps)],
+    readers: [eipsReader(deps), conntrackReader(deps), (signal) => deps.qosMeter.reread(signal)],
     onFailure: (error) => deps.log.debug({ err: error }, "the kernel's counters cannot be read"),
   });
 }

@@ -1,6 +1,6 @@
 /**
  * Counts what the classes of EIPs' Limits sent, dropped and delayed. The kernel's counters begin at 0 with each class; these
- * go on, and vanish with their Limit. Nothing is read for it: a pass has read the classes anyway.
+ * go on, and vanish with their Limit. A pass reads the classes anyway; while somebody scrapes they are read in between.
  */
 import { memoizeLast } from "../../lib/memoize.ts";
 import { type InterfaceName, type ObjectId, parseObjectId } from "../../lib/model/names.ts";
@@ -9,6 +9,7 @@ import type { Snapshot } from "../../lib/plan/plan-input.ts";
 import type { ClassCounts, QosObserved } from "../../lib/plan/qos/observed.ts";
 import { wantedQos } from "../../lib/plan/qos/wanted.ts";
 import type { ClassStatistics } from "../../lib/tc/htb-class.ts";
+import type { QosDriver } from "../kernel/drivers.ts";
 import type { Metrics } from "./metrics.ts";
 
 const counted = ["bytes", "dropped", "overlimits"] as const;
@@ -20,6 +21,7 @@ export interface QosLabels {
 }
 
 export interface QosMeterDeps {
+  readonly driver: Pick<QosDriver, "readCounts">;
   readonly onCounted: (counter: QosCounter, labels: QosLabels, more: number) => void;
   /** Packets that did not fit into the queues of any Limits, of EIPs or not. `ingress`: on their way into the VPC. */
   readonly onDropped: (direction: "ingress" | "egress", packets: number) => void;
@@ -42,14 +44,26 @@ export class QosMeter {
   readonly #classes = memoizeLast(classesOfEips);
   #last: ReadonlyMap<string, Counted> = new Map();
   #lastCounts: ClassCounts = new Map();
+  #lastPass: readonly [Program, QosObserved | undefined] | undefined;
 
   constructor(deps: QosMeterDeps) {
     this.#deps = { maxEips: 1_000, ...deps };
   }
 
-  /** Call it at the end of each pass, with what it read. */
+  /** Between passes: the limits are those of the last one. */
+  async reread(signal: AbortSignal): Promise<void> {
+    const counts = await this.#deps.driver.readCounts(signal);
+    // A pass that ended meanwhile knows of no later reading.
+    if (this.#lastPass !== undefined) this.#count(...this.#lastPass, counts);
+  }
+
+  /** Call it at the end of each pass, with what was read last. */
   update(program: Program, snapshot: Pick<Snapshot, "observed">, counts: ClassCounts): void {
-    const observed = snapshot.observed.get("qos") as QosObserved | undefined;
+    this.#lastPass = [program, snapshot.observed.get("qos") as QosObserved | undefined];
+    this.#count(...this.#lastPass, counts);
+  }
+
+  #count(program: Program, observed: QosObserved | undefined, counts: ClassCounts): void {
     const { onCounted, onGone, maxEips } = this.#deps;
     const now = new Map<string, Counted>();
     const eips = new Set<string>();

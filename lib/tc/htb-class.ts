@@ -161,7 +161,7 @@ export function decodeClass(view: DataView, start: number, end: number): Decoded
 }
 
 /** `struct gnet_stats_basic` (64-bit bytes) and `struct gnet_stats_queue` (qlen, backlog, drops, requeues, overlimits). */
-function readStatistics(view: DataView, start: number, end: number): ClassStatistics {
+export function readStatistics(view: DataView, start: number, end: number): ClassStatistics {
   let [bytes, dropped, overlimits, queued] = [0, 0, 0, 0];
   for (let at = start; at < end; at = nextAttribute(view, at, end)) {
     const type = attributeType(view, at);

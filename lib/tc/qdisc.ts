@@ -13,7 +13,7 @@ import {
 } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import { ingressParent, ownHandle, rootParent } from "./handles.ts";
-import { bytesOf } from "./htb-class.ts";
+import { bytesOf, readStatistics } from "./htb-class.ts";
 import {
   type Place,
   readObject,
@@ -33,6 +33,8 @@ export interface Qdisc extends Place {
   readonly defaultClass?: number;
   /** Of bfifo: the size of the queue in bytes. */
   readonly limitBytes?: number;
+  /** Packets that it has dropped. */
+  readonly dropped?: number;
   /** Set if it drops every packet: what it is, in the words of tc. */
   readonly dropsAll?: string;
   /** Set if it drops packets of usual sizes, or lets hardly any pass: what it is. */
@@ -50,8 +52,9 @@ export function dumpQdiscs(): NetlinkMessage {
 
 /** Decodes one RTM_NEWQDISC. */
 export function decodeQdisc(view: DataView, start: number, end: number): Qdisc {
-  const { index, handle, parent, kind, options } = readObject(view, start, end);
-  const qdisc = { index, handle, parent, kind, ...dropsOf(kind, view, options) };
+  const { index, handle, parent, kind, options, statistics } = readObject(view, start, end);
+  const counted = statistics && { dropped: readStatistics(view, ...statistics).dropped };
+  const qdisc = { index, handle, parent, kind, ...counted, ...dropsOf(kind, view, options) };
   if (options === undefined) return qdisc;
   const [from, to] = options;
   if (kind === "bfifo" && to - from >= 4) return { ...qdisc, limitBytes: view.getUint32(from, true) };

@@ -68,6 +68,8 @@ export interface TrafficObject extends Place {
   /** `htb`, `u32`. */
   readonly kind: string;
   readonly options: Span | undefined;
+  /** TCA_STATS2. */
+  readonly statistics: Span | undefined;
   /** Of filters: the chain that they are in. Packets enter chain 0. */
   readonly chain: number;
 }
@@ -76,13 +78,16 @@ export interface TrafficObject extends Place {
 export function readObject(view: DataView, start: number, end: number): TrafficObject {
   let kind = "";
   let options: Span | undefined;
+  let statistics: Span | undefined;
   let chain = 0;
   for (let at = start + trafficHeader; at < end; at = nextAttribute(view, at, end)) {
     const span = [payloadOf(at), attributeEnd(view, at, end)] as const;
     const type = attributeType(view, at);
     if (type === trafficAttribute.kind) kind = readText(view, ...span);
     else if (type === trafficAttribute.options) options = span;
+    else if (type === trafficAttribute.statistics) statistics = span;
     else if (type === trafficAttribute.chain) chain = view.getUint32(requirePayload(view, at, end, 4), true);
   }
-  return { ...readPlace(view, start), info: view.getUint32(start + 16, true), kind, options, chain };
+  const info = view.getUint32(start + 16, true);
+  return { ...readPlace(view, start), info, kind, options, statistics, chain };
 }

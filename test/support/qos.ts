@@ -11,6 +11,7 @@ const nothing = { ...nothingObserved, table: noQosTable };
 /** A namespace without limits, and without devices that could have some. */
 export const nothingLimited: QosDriver = {
   counts: new Map(),
+  readCounts: async () => new Map(),
   observe: async () => nothing,
   isCurrent: async () => true,
   readDrops: async () => new Map(),

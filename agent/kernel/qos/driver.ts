@@ -18,6 +18,7 @@ import {
 } from "../../../lib/plan/qos/steps.ts";
 import { encodeAddClass, encodeChangeClass, encodeDeleteClass } from "../../../lib/tc/htb-class.ts";
 import { encodeAddRoot, encodeDeleteQdisc, encodeSetQueue } from "../../../lib/tc/qdisc.ts";
+import { Mutex } from "../../mutex.ts";
 import type { DriverFailure, QosDriver } from "../drivers.ts";
 import type { ConversingConnection, NetlinkConnection } from "../netlink/connection.ts";
 import type { NetlinkError } from "../netlink/refusal.ts";
@@ -25,7 +26,7 @@ import { refusalError, staleError } from "../nftables/refusal.ts";
 import { hasNftables, readGeneration, transact } from "../nftables/transaction.ts";
 import { readScripted } from "./scripted.ts";
 import { QosTableReader } from "./table.ts";
-import { readClasses, readDevices } from "./traffic-control.ts";
+import { type DevicesRead, readClasses, readDevices } from "./traffic-control.ts";
 
 export interface QosDriverOptions {
   /** NETLINK_ROUTE in the namespace to manage. The driver closes neither. */
@@ -47,6 +48,7 @@ class Driver implements QosDriver {
   /** Interface indexes as last observed. */
   #indexes: ReadonlyMap<InterfaceName, number> = new Map();
   #counts: ClassCounts = new Map();
+  readonly #readings = new Mutex();
   #hasNftables: boolean | undefined;
   /** Unknown kinds of qdiscs: the kernel tells only when it has to make one. */
   readonly #unknownKinds = new Set<"htb" | "fq_codel">();
@@ -64,10 +66,23 @@ class Driver implements QosDriver {
   async observe(signal: AbortSignal): Promise<QosObserved> {
     this.#hasNftables ??= await hasNftables(this.#nftables, signal);
     const table = this.#hasNftables ? await this.#table.read(signal) : undefined;
-    const { devices, indexes, counts } = await readDevices(this.#netlink, signal);
+    const { devices, indexes } = await this.#readDevices(signal);
     this.#indexes = indexes;
-    this.#counts = counts;
     return this.#keep({ table, hasHtb: !this.#unknownKinds.has("htb"), devices });
+  }
+
+  async readCounts(signal: AbortSignal): Promise<ClassCounts> {
+    if (this.#counts.size > 0) await this.#readDevices(signal);
+    return this.#counts;
+  }
+
+  /** One at a time: counts that were read earlier must not replace later ones. */
+  #readDevices(signal: AbortSignal): Promise<DevicesRead> {
+    return this.#readings.run(async () => {
+      const read = await readDevices(this.#netlink, signal);
+      this.#counts = read.counts;
+      return read;
+    });
   }
 
   async readDrops(signal: AbortSignal): Promise<DropCounts> {

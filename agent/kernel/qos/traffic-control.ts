@@ -39,11 +39,7 @@ export async function readDevices(netlink: NetlinkConnection, signal: AbortSigna
     const root = rootOf(own.find(({ parent }) => parent === rootParent));
     const decoded = root === "ours" ? await readClasses(netlink, link.index, signal) : noClasses;
     devices.set(name, deviceOf(link, root, decoded, own));
-    if (root === "ours")
-      counts.set(
-        name,
-        mapValues(decoded, ({ statistics }) => statistics),
-      );
+    if (root === "ours") counts.set(name, countsOf(decoded, own));
   }
   return { devices, indexes, counts };
 }
@@ -61,6 +57,20 @@ function deviceOf(
     if (majorOf(parent) === ownMajor && parent !== rootParent)
       queues.set(minorOf(parent), queueText(kind, limitBytes));
   return { alternativeNames, root, classes: mapValues(decoded, ({ class: one }) => one), queues };
+}
+
+/** HTB counts what a queue refuses. What fq_codel takes first and drops later only the queue itself counts. */
+function countsOf(
+  decoded: ReadonlyMap<number, DecodedClass>,
+  qdiscs: readonly Qdisc[],
+): ReadonlyMap<number, ClassStatistics> {
+  const counts = new Map(mapValues(decoded, ({ statistics }) => statistics));
+  for (const { parent, dropped = 0 } of qdiscs) {
+    const counted = majorOf(parent) === ownMajor ? counts.get(minorOf(parent)) : undefined;
+    if (counted !== undefined && dropped > counted.dropped)
+      counts.set(minorOf(parent), { ...counted, dropped });
+  }
+  return counts;
 }
 
 function mapValues<K, V, W>(map: ReadonlyMap<K, V>, make: (value: V) => W): ReadonlyMap<K, W> {

@@ -45,7 +45,9 @@ function countsOf(program: Program, bytes: number): ClassCounts {
 
 function meter(maxEips = 10) {
   const told = new Map<string, number>();
+  let now: ClassCounts = new Map();
   const meter = new QosMeter({
+    driver: { readCounts: async () => now },
     onDropped: (direction, packets) => told.set(direction, (told.get(direction) ?? 0) + packets),
     onCounted: (counter, { eip, direction }, more) => {
       if (more < 0) throw new Error("a counter went back");
@@ -62,7 +64,11 @@ function meter(maxEips = 10) {
     meter.update(program, { observed: new Map([["qos", observed]]) }, countsOf(program, bytes));
     return Object.fromEntries(Array.from(told).filter(([key]) => key.endsWith("bytes")));
   };
-  return { count, told };
+  const reread = async (bytes: number, ...hosts: readonly number[]) => {
+    now = countsOf(programOf(...hosts), bytes);
+    await meter.reread(new AbortController().signal);
+  };
+  return { count, reread, told };
 }
 
 t.test("classes of EIPs are counted, also when they begin at 0 again", async (t) => {
@@ -73,6 +79,16 @@ t.test("classes of EIPs are counted, also when they begin at 0 again", async (t)
   t.same(count(20, 10, 11), { "eip-10 egress bytes": 170, "eip-11 egress bytes": 170 });
   t.same(count(30, 11), { "eip-11 egress bytes": 180 }, "gone with its Limit");
   t.same(count(30), {});
+});
+
+t.test("between passes the classes are read again", async (t) => {
+  const { count, reread, told } = meter();
+  await reread(100, 10);
+  t.equal(told.size, 0, "before the first pass nobody knows what the classes are for");
+  count(100, 10);
+  await reread(150, 10);
+  t.equal(told.get("eip-10 egress bytes"), 150);
+  t.same(count(170, 10), { "eip-10 egress bytes": 170 });
 });
 
 t.test("beyond a number of EIPs they are counted together", async (t) => {

@@ -12,8 +12,8 @@ import { bytesAttribute, concatBytes, textAttribute } from "../../../../../lib/n
 import type { NetlinkMessage } from "../../../../../lib/netlink/message.ts";
 import type { QosStep } from "../../../../../lib/plan/qos/steps.ts";
 import { encodeAddClass } from "../../../../../lib/tc/htb-class.ts";
-import { decodeQdisc, encodeAddRoot } from "../../../../../lib/tc/qdisc.ts";
-import { trafficType } from "../../../../../lib/tc/traffic-control.ts";
+import { decodeQdisc, encodeAddRoot, encodeSetQueue } from "../../../../../lib/tc/qdisc.ts";
+import { trafficAttribute, trafficType } from "../../../../../lib/tc/traffic-control.ts";
 
 const device = "net1" as InterfaceName;
 const signal = new AbortController().signal;
@@ -121,4 +121,30 @@ t.test("a class that is gone already is removed; other refusals are failures", a
   await driver.observe(signal);
   t.same(await driver.apply([step("remove")], signal), []);
   t.match(await driver.apply([step("add")], signal), [{ code: "ENOENT" }]);
+});
+
+t.test("what fq_codel drops late only the queue itself counts", async (t) => {
+  const parts = { minor: 0x10, parent: 1, rate: 1, ceil: 2, buffer: 3, ceilBuffer: 4, quantum: 5 };
+  const counted = (payload: Uint8Array, dropped: number) => {
+    const queue = new Uint8Array(20);
+    new DataView(queue.buffer).setUint32(8, dropped, true);
+    return concatBytes(payload, bytesAttribute(trafficAttribute.statistics, bytesAttribute(3, queue)));
+  };
+  const queueOf = (minor: number) =>
+    encodeSetQueue(2, minor, { kind: "fq_codel", limitBytes: 65_536 }).payload;
+  const answers = new Map<number, readonly Uint8Array[]>([
+    [trafficType.getQdisc, [encodeAddRoot(2, 1_000).payload, counted(queueOf(0x10), 7)]],
+    [trafficType.getClass, [counted(encodeAddClass(2, parts).payload, 3)]],
+  ]);
+  const { driver } = driverOn(() => undefined, answers);
+  t.equal((await driver.readCounts(signal)).size, 0, "nothing is read before the first pass");
+  await driver.observe(signal);
+  const droppedNow = () => driver.counts.get(device)?.get(0x10)?.dropped;
+  t.equal(droppedNow(), 7);
+  answers.set(trafficType.getQdisc, [encodeAddRoot(2, 1_000).payload, counted(queueOf(0x10), 9)]);
+  await driver.readCounts(signal);
+  t.equal(droppedNow(), 9);
+  answers.set(trafficType.getQdisc, [encodeAddRoot(2, 1_000).payload]);
+  await driver.readCounts(signal);
+  t.equal(droppedNow(), 3, "what the class counts itself");
 });
