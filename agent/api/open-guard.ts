@@ -3,6 +3,8 @@ import { networkInterfaces } from "node:os";
 import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Family } from "../../lib/model/family.ts";
 import type { Gateway } from "../../lib/model/schema.ts";
+import type { DropCounter } from "../../lib/nftables/barrier.ts";
+import type { Counted } from "../../lib/nftables/frame-messages.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { Config } from "../config.ts";
 import { createApiGuardDriver } from "../kernel/api-guard/driver.ts";
@@ -51,10 +53,9 @@ export async function openGuard({
     withDropsOf:
       (...others) =>
       async (signal) => {
-        const counts = new Map();
-        for (const one of [...others, driver])
-          for (const [counter, counted] of await one.readDrops(signal)) counts.set(counter, counted);
-        return counts;
+        const counts: (readonly [DropCounter, Counted])[] = [];
+        for (const one of [...others, driver]) counts.push(...(await one.readDrops(signal)));
+        return new Map(counts);
       },
     checkGateway: ({ externalInterface }) => refuseOutside(listen, networkInterfaces(), externalInterface),
     keep: () => void driver.ensure().catch((err) => log.warn({ err }, "cannot keep the API's ports closed")),

@@ -5,11 +5,16 @@ import type { Family } from "../../lib/model/family.ts";
 import { addressOf } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import {
+  type ConntrackCounts,
   conntrackStatistics,
   decodeConntrackStatistics,
   dumpConntrackStatistics,
 } from "../../lib/netlink/ctnetlink-statistics.ts";
-import { decodeLinkCounters, dumpLinkCounters } from "../../lib/netlink/rtnetlink-link-counters.ts";
+import {
+  decodeLinkCounters,
+  dumpLinkCounters,
+  type LinkCounts,
+} from "../../lib/netlink/rtnetlink-link-counters.ts";
 import { newLink } from "../../lib/netlink/rtnetlink-links.ts";
 import { wireMtu } from "../../lib/plan/accounting/wanted.ts";
 import type { State } from "../../lib/state/state.ts";
@@ -108,7 +113,7 @@ function interfaceReader({ metrics, config, routeNetlink }: KernelCountersDeps):
   const meter = new InterfaceMeter(metrics);
   return async ({ outsides }, signal) => {
     const used = new Set<string>([config.vpcInterface, config.externalInterface, ...outsides]);
-    const counts = new Map();
+    const counts = new Map<InterfaceName, LinkCounts>();
     await routeNetlink.dump(
       dumpLinkCounters(),
       (type, view, start, end) => {
@@ -144,7 +149,7 @@ function conntrackReader({ metrics, family, accounting }: KernelCountersDeps): R
     if (max !== undefined) metrics.conntrackMax.set(max);
     const isAccounting = await readConntrackAccounting(signal);
     if (isAccounting !== undefined) metrics.conntrackAccounting.set(isAccounting ? 1 : 0);
-    const counts = new Map();
+    const counts = new Map<number, ConntrackCounts>();
     await accounting.netlink.dump(
       dumpConntrackStatistics(family),
       (type, view, start, end) => {

@@ -5,17 +5,16 @@ import type { ApiGuard } from "../../../lib/model/api-guard.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { apiCounter, apiTable, encodeApiTable } from "../../../lib/nftables/api-guard.ts";
-import type { DropCounter, DropCounts } from "../../../lib/nftables/barrier.ts";
-import { readCounters } from "../../../lib/nftables/counters.ts";
+import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import { type FrameLines, FrameReader } from "../../../lib/nftables/frame-lines.ts";
-import type { Counted } from "../../../lib/nftables/frame-messages.ts";
-import { inetNumber, inFamily, messageType, objectAttribute } from "../../../lib/nftables/wire.ts";
+import { inetNumber, inFamily } from "../../../lib/nftables/wire.ts";
 import { type ApiGuardObserved, planApiTable } from "../../../lib/plan/api-guard/planner.ts";
 import type { ApiGuardDriver } from "../drivers.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { KeptReading } from "../nftables/kept-reading.ts";
 import { OwnCommits } from "../nftables/own-commits.ts";
-import { allChains, allTables, contentsOf, forget, ofTable, orUndefinedWhereGone } from "../nftables/read.ts";
+import { allChains, allTables, contentsOf, forget, orUndefinedWhereGone } from "../nftables/read.ts";
+import { readDropsOf } from "../nftables/read-drops.ts";
 import { refusalError, staleError } from "../nftables/refusal.ts";
 import { hasNftables, readGeneration, transact } from "../nftables/transaction.ts";
 
@@ -104,15 +103,6 @@ async function readFrame(netlink: ConversingConnection, signal: AbortSignal): Pr
   return { frame: reader.lines };
 }
 
-async function readDrops(netlink: ConversingConnection, signal: AbortSignal): Promise<DropCounts> {
-  const counts = new Map<DropCounter, Counted>();
-  await orUndefinedWhereGone(
-    netlink.dump(
-      inFamily(ofTable(messageType.getObject, objectAttribute.table, apiTable), inetNumber),
-      (type, view, start, end) => readCounters(type, view, start, end, apiTable, counts, inetNumber),
-      signal,
-      forget,
-    ),
-  );
-  return counts;
+function readDrops(netlink: ConversingConnection, signal: AbortSignal): Promise<DropCounts> {
+  return readDropsOf(netlink, [apiTable], signal, inetNumber);
 }

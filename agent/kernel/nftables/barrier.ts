@@ -14,7 +14,6 @@ import {
   barrierTables,
   byBarrier,
 } from "../../../lib/nftables/barrier-tables.ts";
-import { readCounters } from "../../../lib/nftables/counters.ts";
 import { type FrameLines, FrameReader, readableSets } from "../../../lib/nftables/frame-lines.ts";
 import {
   type GuardElements,
@@ -22,12 +21,12 @@ import {
   guardSetNames,
   noGuardElements,
 } from "../../../lib/nftables/sets.ts";
-import { messageType, objectAttribute } from "../../../lib/nftables/wire.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { KeptReading } from "./kept-reading.ts";
 import { OwnCommits } from "./own-commits.ts";
-import { allChains, allTables, contentsOf, forget, ofTable, readMap } from "./read.ts";
+import { allChains, allTables, contentsOf, forget, readMap } from "./read.ts";
+import { readDropsOf } from "./read-drops.ts";
 import { rereadElements } from "./reread.ts";
 import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
@@ -110,16 +109,8 @@ export class BarrierTables implements BarrierDriver {
     return outcome;
   }
 
-  async readCounts(signal: AbortSignal): Promise<DropCounts> {
-    const counts = new Map();
-    for (const name of barrierNames)
-      await this.#netlink.dump(
-        ofTable(messageType.getObject, objectAttribute.table, barrierTables[name]),
-        (type, view, start, end) => readCounters(type, view, start, end, barrierTables[name], counts),
-        signal,
-        forget,
-      );
-    return counts;
+  readCounts(signal: AbortSignal): Promise<DropCounts> {
+    return readDropsOf(this.#netlink, Object.values(barrierTables), signal);
   }
 
   /** `last` with what own transactions touched. The elements of a guard that was made anew are all read. */

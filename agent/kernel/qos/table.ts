@@ -1,18 +1,17 @@
 /** Reads the table of rate limits. Nothing is read while no program has written to nf_tables. */
 import { stabilize } from "../../../lib/memoize.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
-import type { DropCounter, DropCounts } from "../../../lib/nftables/barrier.ts";
-import { readCounters } from "../../../lib/nftables/counters.ts";
+import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import { forEachClass, forEachLimit, readableQosSets } from "../../../lib/nftables/decode-qos.ts";
 import { dumpQosElements } from "../../../lib/nftables/encode-qos.ts";
 import { FrameReader } from "../../../lib/nftables/frame-lines.ts";
-import type { Counted } from "../../../lib/nftables/frame-messages.ts";
 import { isSameQosTable, noQosTable, type ObservedQosTable, qosTable } from "../../../lib/nftables/qos.ts";
-import { messageType, objectAttribute } from "../../../lib/nftables/wire.ts";
+import { messageType } from "../../../lib/nftables/wire.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { KeptReading } from "../nftables/kept-reading.ts";
 import { OwnCommits } from "../nftables/own-commits.ts";
-import { allChains, allTables, contentsOf, forget, ofTable, orUndefinedWhereGone } from "../nftables/read.ts";
+import { allChains, allTables, contentsOf, forget, orUndefinedWhereGone } from "../nftables/read.ts";
+import { readDropsOf } from "../nftables/read-drops.ts";
 
 export class QosTableReader {
   readonly #netlink: ConversingConnection;
@@ -47,17 +46,8 @@ export class QosTableReader {
 
   /** What limits without classes have dropped. Nothing is read while there are none. */
   async readDrops(signal: AbortSignal): Promise<DropCounts> {
-    const counts = new Map<DropCounter, Counted>();
-    if (this.#last?.frame?.some((line) => line.startsWith("object ")) !== true) return counts;
-    await orUndefinedWhereGone(
-      this.#netlink.dump(
-        ofTable(messageType.getObject, objectAttribute.table, qosTable),
-        (type, view, start, end) => readCounters(type, view, start, end, qosTable, counts),
-        signal,
-        forget,
-      ),
-    );
-    return counts;
+    const hasCounters = this.#last?.frame?.some((line) => line.startsWith("object ")) === true;
+    return hasCounters ? readDropsOf(this.#netlink, [qosTable], signal) : new Map();
   }
 
   async #readAll(signal: AbortSignal): Promise<ObservedQosTable> {
