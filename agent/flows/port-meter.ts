@@ -14,6 +14,11 @@ export type PortMetrics = Pick<
 /** The label of all Eips beyond the maximum. An Eip of this name is counted with them. */
 const otherEips = "other";
 
+/** An Eip without flows has series of it, too, so that a sum over its flows is 0. Of every protocol they would be too many. */
+const tcpIndex = countedProtocols.indexOf("tcp");
+/** An Eip without flows uses 0 ports of these. */
+const usualWithPorts = ["tcp", "udp"] as const;
+
 /** What is shown under one label. */
 interface Shown {
   /** Like the counts of a census. */
@@ -60,7 +65,7 @@ export class PortMeter {
 
   #show(eip: string, { connections, portsUsed, additional }: Shown): Set<number> {
     const { eipConnections, eipPortsUsed, eipPortUtilization, eipAdditionalNeeded } = this.#metrics;
-    const protocols = new Set(this.#series.get(eip));
+    const protocols = new Set(this.#series.get(eip) ?? [tcpIndex]);
     connections.forEach((count, index) => {
       if (count > 0) protocols.add(Math.floor(index / flowStates.length));
     });
@@ -71,6 +76,8 @@ export class PortMeter {
       });
       if (index < protocolsWithPorts) eipPortsUsed.set({ eip, protocol }, portsUsed[index] ?? 0);
     }
+    for (const protocol of usualWithPorts)
+      if (!protocols.has(countedProtocols.indexOf(protocol))) eipPortsUsed.set({ eip, protocol }, 0);
     eipPortUtilization.set({ eip }, Math.max(...portsUsed) / portCapacity);
     eipAdditionalNeeded.set({ eip }, additional);
     return protocols;
@@ -83,6 +90,7 @@ export class PortMeter {
       for (const state of flowStates) eipConnections.remove({ eip, protocol, state });
       eipPortsUsed.remove({ eip, protocol });
     }
+    for (const protocol of usualWithPorts) eipPortsUsed.remove({ eip, protocol });
     eipPortUtilization.remove({ eip });
     eipAdditionalNeeded.remove({ eip });
   }

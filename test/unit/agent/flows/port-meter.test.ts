@@ -48,9 +48,26 @@ t.test("the oldest Eips have series of their own, the others are summed", async 
   t.ok(lines.includes(`natgw_eip_port_utilization_ratio{eip="other"} ${2 / 64_512}`));
   t.ok(lines.includes('natgw_eip_additional_needed{eip="eip-10"} 0'));
   t.notOk(
-    lines.some((line) => line.includes("tcp")),
+    lines.some((line) => line.includes("sctp") || line.includes("icmp")),
     "protocols without flows have no series",
   );
+});
+
+t.test("an Eip without flows has series at 0 of what Eips usually have", async (t) => {
+  const metrics = createMetrics({ version: "1" });
+  const meter = new PortMeter(metrics, 10);
+  runSync(meter.update(censusOf([10], [])));
+  t.strictSame(await series(metrics), [
+    ...["established", "transitory", "closing", "unreplied"].map(
+      (state) => `natgw_eip_connections{eip="eip-10",protocol="tcp",state="${state}"} 0`,
+    ),
+    'natgw_eip_ports_used{eip="eip-10",protocol="tcp"} 0',
+    'natgw_eip_ports_used{eip="eip-10",protocol="udp"} 0',
+    'natgw_eip_port_utilization_ratio{eip="eip-10"} 0',
+    'natgw_eip_additional_needed{eip="eip-10"} 0',
+  ]);
+  runSync(meter.update(censusOf([], [])));
+  t.strictSame(await series(metrics), []);
 });
 
 t.test("a series stays at 0 without flows, and vanishes with its Eip", async (t) => {
