@@ -29,9 +29,9 @@ const mostListed = 20;
 /** What is shown of a list, its begin and its end, and a line about the others. */
 export function listed<T>(
   entries: readonly T[],
-  isWide: boolean,
+  isWhole: boolean,
 ): { readonly shown: readonly T[]; readonly more: string | undefined } {
-  const isAll = isWide || entries.length <= mostListed;
+  const isAll = isWhole || entries.length <= mostListed;
   const half = mostListed / 2;
   const shown = isAll ? entries : [...entries.slice(0, half), ...entries.slice(-half)];
   const others = entries.length - shown.length;
@@ -41,15 +41,25 @@ export function listed<T>(
   };
 }
 
-/** A table, and the total if it has more. */
+/**
+ * A table, and how many changes it leaves out.
+ *
+ * @param total of all changes; the agent lists at most some of them
+ * @param isWhole false: of a long list, only begin and end
+ */
 export function changeSections(
   changes: readonly Change[],
   total: number,
   heading: string,
+  isWhole = true,
 ): readonly Section[] {
-  const more =
-    total > changes.length ? [{ block: lines(`and ${counted(total - changes.length, "more change")}`) }] : [];
-  return [{ heading: { text: heading, style: "strong" }, block: table(changeColumns, changes) }, ...more];
+  const { shown, more } = listed(changes, isWhole);
+  const unlisted = total - changes.length;
+  return [
+    { heading: { text: heading, style: "strong" }, block: table(changeColumns, shown) },
+    ...(more === undefined ? [] : [{ block: lines(more) }]),
+    ...(unlisted > 0 ? [{ block: lines(`and ${counted(unlisted, "more change")}`) }] : []),
+  ];
 }
 
 /** The objects that changes belong to, each once. */

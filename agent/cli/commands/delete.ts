@@ -3,7 +3,7 @@ import { counted } from "../../../lib/text/quantities.ts";
 import { lines } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
 import { parseDuration, parseReference } from "../arguments.ts";
-import { brokenFlowSections, changeSections, listed, objectsOf } from "../changes.ts";
+import { brokenFlowSections, changeSections, objectsOf } from "../changes.ts";
 import type { Context } from "../context.ts";
 import type { ObjectDocument, Preview } from "../documents.ts";
 import { readyCondition } from "../objects.ts";
@@ -36,9 +36,10 @@ export async function remove(
       names: objectsOf(body.changes),
       sections: (isWide) => [
         ...changeSections(
-          listed(body.changes, isWide).shown,
+          body.changes,
           body.changesTotal,
           `Would make ${counted(body.changesTotal, "change")}`,
+          isWide,
         ),
         ...brokenFlowSections(body.flows),
       ],

@@ -374,7 +374,7 @@ t.test("describe and delete --dry-run of an Eip with many users fit a screen", a
   t.notMatch(wide, /more in the middle/);
   t.equal((await ctl.json<{ kernel: { value: unknown[] } }>("describe eip e")).kernel.value.length, 51);
   const deleted = (await ctl.run("delete eip e --cascade --dry-run")).stdout;
-  t.match(deleted, /^Would make 51 changes\n[\s\S]*and 31 more changes\n/);
+  t.match(deleted, /^Would make 51 changes\n[\s\S]*and 31 more in the middle: -o wide lists all\n/);
   t.notMatch(deleted, /SHARED_DNAT 20\./);
 });
 
