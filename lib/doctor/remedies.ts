@@ -88,14 +88,15 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   MtuTooSmall: failed("interfaces", "ip link set net1 mtu 1500", "ip link set INTERFACE mtu 1500"),
   ArpIgnored: failed(
     "eips",
-    "set arp_ignore=0; ip link set net1 arp on",
-    "set arp_ignore=0 on the interface; ip link set INTERFACE arp on",
+    "set arp_ignore=0; ip link set net1 arp on; add the address again",
+    "set arp_ignore=0 on the interface; ip link set INTERFACE arp on; add the address again",
   ),
   ReversePathFilter: failed("routes", "set rp_filter=2", "set rp_filter=2 on the interface"),
+  FlowTimeoutZero: failed("flows", "set the timeouts that the message names to their defaults"),
   NoOwnAddress: uncertain(
     "interfaces",
     "give the interface an address of its own",
-    "give the external interface an address of its own",
+    "give the interface that the message names an address of its own",
   ),
   AddressConflict: failed("eips", "remove the EIPs from the other host"),
   Quarantined: failed(

@@ -22,6 +22,7 @@ export const degradedReasons = [
   "ForeignRule",
   "ArpIgnored",
   "ReversePathFilter",
+  "FlowTimeoutZero",
   "NoOwnAddress",
   "AddressConflict",
   "Quarantined",

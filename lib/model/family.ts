@@ -43,6 +43,8 @@ export interface Family extends FamilyText, FamilyNetworks, FamilyArithmetic, Fa
    * do to its packets.
    */
   readonly hasRuleParser: boolean;
+  /** True if the kernel resolves an address of an interface for others only while the local table has a route for it. */
+  readonly answersByRoute: boolean;
   readonly nft: NftWords;
   readonly sysctls: FamilySysctls;
 }
@@ -167,4 +169,6 @@ export interface FamilySysctls {
   readonly devices: SysctlKey;
   /** The setting of one device, or of `all`. */
   ofDevice(device: string, setting: DeviceSetting): SysctlKey;
+  /** How long conntrack keeps a flow without packets, in seconds. At 0 it is gone before the answer comes. */
+  readonly flowTimeouts: readonly SysctlKey[];
 }

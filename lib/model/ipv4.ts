@@ -1,6 +1,7 @@
 /** IPv4. Everything specific to IPv4 is in this file; the rest of the program takes the family as a value. */
 import type { AddressKey, AddressValue, Family } from "./family.ts";
 import { type Cidr, type InterfaceAddress, type Ip, prefixLengthOf } from "./ip.ts";
+import type { SysctlKey } from "./observed.ts";
 
 /** An {@link AddressValue} of IPv4: an unsigned 32-bit integer (network byte order read as a number). */
 export type U32 = AddressValue & number;
@@ -154,6 +155,7 @@ export const ipv4: Family = {
   bits: 32,
   hostSuffix: "/32",
   hasRuleParser: true,
+  answersByRoute: true,
 
   addressPattern: ipPattern,
   cidrPattern,
@@ -218,5 +220,14 @@ export const ipv4: Family = {
     forwarding: "net.ipv4.ip_forward",
     devices: "net.ipv4.conf",
     ofDevice: (device, setting) => `net.ipv4.conf.${device}.${setting}`,
+    flowTimeouts: [
+      "tcp_timeout_syn_sent",
+      "tcp_timeout_syn_recv",
+      "tcp_timeout_established",
+      "udp_timeout",
+      "udp_timeout_stream",
+      "icmp_timeout",
+      "generic_timeout",
+    ].map((name): SysctlKey => `net.netfilter.nf_conntrack_${name}`),
   },
 };

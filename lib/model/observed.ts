@@ -37,6 +37,8 @@ export interface ObservedRoute {
   readonly destination: Cidr;
   readonly via: Ip | undefined;
   readonly interface: InterfaceName | undefined;
+  /** The source address of the gateway's own packets. Only in routes to add. */
+  readonly source?: Ip;
   /** The interfaces of the next hops, if there are several; then `via` and `interface` are `undefined`. */
   readonly hops?: readonly (InterfaceName | undefined)[];
   /** rtm_protocol: which program installed it. */
@@ -86,6 +88,8 @@ export type DeviceSetting = "forwarding" | "rp_filter" | "arp_ignore" | "promote
 export interface ObservedNetwork {
   readonly links: readonly ObservedLink[];
   readonly addresses: readonly ObservedAddress[];
+  /** Those of the addresses whose route in the local table is missing: nobody gets an ARP answer for them. Absent: none. */
+  readonly unrouted?: readonly ObservedAddress[];
   readonly routes: readonly ObservedRoute[];
   /** The value as read. `undefined` if it could not be read. */
   readonly sysctls: ReadonlyMap<SysctlKey, number | undefined>;

@@ -30,6 +30,7 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
 const RTNH_F_ONLINK = 4;
@@ -148,8 +149,8 @@ function reach(route: DecodedRoute): number {
 }
 
 function routePayload(route: DecodedRoute, routeScope: number, family: Family): Uint8Array {
-  const { via, index, metric } = route;
-  const addresses = 1 + Number(via !== undefined);
+  const { via, index, metric, source } = route;
+  const addresses = 1 + Number(via !== undefined) + Number(source !== undefined);
   const numbers = 1 + Number(index !== undefined) + Number(metric !== 0);
   const length = addresses * addressAttributeBytes(family) + numbers * u32AttributeBytes;
   const payload = new Uint8Array(routeHeader + length);
@@ -162,6 +163,8 @@ function routePayload(route: DecodedRoute, routeScope: number, family: Family): 
   let at = putU32Attribute(payload, routeHeader, RTA_TABLE, route.table);
   at = putAddressAttribute(payload, at, RTA_DST, family.toValue(addressOf(route.destination)), family);
   if (via !== undefined) at = putAddressAttribute(payload, at, RTA_GATEWAY, family.toValue(via), family);
+  if (source !== undefined)
+    at = putAddressAttribute(payload, at, RTA_PREFSRC, family.toValue(source), family);
   if (index !== undefined) at = putU32Attribute(payload, at, RTA_OIF, index);
   if (metric !== 0) putU32Attribute(payload, at, RTA_PRIORITY, metric);
   return payload;

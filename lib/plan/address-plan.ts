@@ -12,6 +12,11 @@ export interface AddressStep {
   readonly binding: Binding;
   /** A binding route is always for a single address, whatever prefix length the entry has. */
   readonly entry: LedgerAddress;
+  /**
+   * The address is there, and only its route in the local table is missing: the step adds it again, with this source, as the
+   * kernel has it. Then the kernel removes it together with the address.
+   */
+  readonly routeSource?: Ip;
   /** The Eip that needs the step. For a removal: the Eip that is to be bound another way. */
   readonly object?: ObjectId;
 }
@@ -33,6 +38,10 @@ export interface AddressPlan {
   readonly ledgerStale: readonly LedgerAddress[];
   /** Eips that keep an address beside their route because it is the only address on its interface. */
   readonly anchors: readonly ObjectId[];
+  /** The gateway's own addresses on its interfaces that the kernel does not answer ARP for. Absent: none. */
+  readonly unanswered?: readonly LedgerAddress[];
+  /** True if the VPC's interface is there and has no address at all. Absent: false. */
+  readonly isVpcBare?: boolean;
   /** What cannot be done in the observed state, and why. */
   readonly blocked: readonly BlockedAddress[];
 }

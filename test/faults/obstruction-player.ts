@@ -92,7 +92,12 @@ async function lookedAt(
     if (!hasEvent || isHarmless) await gw.api.call("POST", "/v1/reconcile");
     return isSo();
   };
-  await until(`the agent to see: ${what}; it says ${JSON.stringify(await statusOf(gw))}`, ask, generousMs);
+  try {
+    await until(`the agent to see: ${what}`, ask, generousMs);
+  } catch (error) {
+    const said = [await statusOf(gw), (await gw.api.plan()).changes, await gw.api.status()];
+    throw new Error(`it says ${said.map((one) => JSON.stringify(one)).join("; ")}`, { cause: error });
+  }
 }
 
 /** The agent has nothing left to repair. */

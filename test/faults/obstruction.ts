@@ -15,6 +15,16 @@ export const knowOutside =
   "mac=$(ip neigh show 203.0.113.1 dev net1 | grep -o '[0-9a-f:]\\{17\\}'); ip neigh replace 203.0.113.1 dev net1 lladdr $mac nud permanent";
 export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
 
+/** The same for the pods, which then have to ask for the gateway. */
+export const knowPods: readonly Command[] = [
+  "for pod in 10.0.1.5 10.0.1.6; do ping -qc1 -w5 $pod >/dev/null; ip neigh replace $pod dev eth0 lladdr $(ip neigh show $pod dev eth0 | grep -o '[0-9a-f:]\\{17\\}') nud permanent; done",
+];
+export const podsForget: readonly Command[] = (["pod1", "pod2"] as const).map((at) => ({
+  at,
+  line: "ip neigh flush dev eth0",
+}));
+export const forgetPods = "for pod in 10.0.1.5 10.0.1.6; do ip neigh del $pod dev eth0; done";
+
 /**
  * The outside host believes no announcement. The agent may still announce EIPs of an earlier row, which would answer the
  * host's ARP requests.

@@ -5,8 +5,11 @@ import {
   everything,
   flowNames,
   forgetOutside,
+  forgetPods,
   knowOutside,
+  knowPods,
   type Obstruction,
+  podsForget,
   users,
 } from "./obstruction.ts";
 import { routes } from "./route-obstructions.ts";
@@ -85,6 +88,7 @@ const interfaces: readonly Obstruction[] = [
     hasEvent: true,
     dead: [...flowNames],
     notReady: users,
+    degraded: ["NoOwnAddress"],
     cause: /NoRoute: 10\.0\.1\.5 is not reached through eth0/,
   },
   {
@@ -163,17 +167,24 @@ const sysctls: readonly Obstruction[] = [
     hasEvent: true,
   },
   {
+    what: "conntrack forgets new connections at once",
+    commands: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_sent=0"],
+    undo: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_sent=120"],
+    hasEvent: false,
+    dead: [...flowNames],
+    degraded: ["FlowTimeoutZero"],
+    cause: /FlowTimeoutZero: net\.netfilter\.nf_conntrack_tcp_timeout_syn_sent=0 ends flows/,
+  },
+  {
+    what: "conntrack forgets answered connections soon",
+    commands: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=5"],
+    undo: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=432000"],
+    hasEvent: false,
+  },
+  {
     what: "no answer to ARP in the VPC",
-    commands: [
-      "for pod in 10.0.1.5 10.0.1.6; do ip neigh replace $pod dev eth0 lladdr $(ip neigh show $pod dev eth0 | grep -o '[0-9a-f:]\\{17\\}') nud permanent; done",
-      "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8",
-      { at: "pod1", line: "ip neigh flush dev eth0" },
-      { at: "pod2", line: "ip neigh flush dev eth0" },
-    ],
-    undo: [
-      "sysctl -qw net.ipv4.conf.eth0.arp_ignore=0",
-      "for pod in 10.0.1.5 10.0.1.6; do ip neigh del $pod dev eth0; done",
-    ],
+    commands: [...knowPods, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8", ...podsForget],
+    undo: ["sysctl -qw net.ipv4.conf.eth0.arp_ignore=0", forgetPods],
     hasEvent: false,
     dead: [...flowNames],
     degraded: ["ArpIgnored"],
@@ -204,6 +215,12 @@ function repaired(dataplane: DataplaneName): readonly Obstruction[] {
     {
       what: "an EIP taken away",
       commands: ["ip address del 203.0.113.10/24 dev net1"],
+      undo: [],
+      hasEvent: true,
+    },
+    {
+      what: "the local route of an EIP taken away",
+      commands: ["ip route del local 203.0.113.10 dev net1 table local"],
       undo: [],
       hasEvent: true,
     },

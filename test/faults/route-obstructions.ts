@@ -6,8 +6,11 @@ import {
   fip,
   flowNames,
   forgetOutside,
+  forgetPods,
   knowOutside,
+  knowPods,
   type Obstruction,
+  podsForget,
   users,
 } from "./obstruction.ts";
 
@@ -167,6 +170,35 @@ export const routes: readonly Obstruction[] = [
     dead: [...flowNames],
     notReady: everything,
     cause: /eips\/eip-10 NoRoute: no policy routing rule uses the table local/,
+  },
+  {
+    what: "the local route of the VPC's address taken away",
+    commands: [...knowPods, "ip route del local 10.0.1.254 dev eth0 table local", ...podsForget],
+    undo: [
+      "ip route add local 10.0.1.254 dev eth0 table local proto kernel scope host src 10.0.1.254",
+      forgetPods,
+    ],
+    hasEvent: true,
+    dead: [...flowNames],
+    degraded: ["ArpIgnored"],
+    cause: /ArpIgnored: the kernel does not answer ARP for 10\.0\.1\.254 on eth0/,
+  },
+  {
+    what: "the VPC's interface without an address, with its route",
+    commands: [
+      ...knowPods,
+      "ip address del 10.0.1.254/24 dev eth0; ip route add 10.0.1.0/24 dev eth0; ip route replace 10.0.0.0/8 via 10.0.1.1 dev eth0",
+      ...podsForget,
+    ],
+    undo: [
+      "ip route del 10.0.0.0/8; ip route del 10.0.1.0/24 dev eth0; ip address add 10.0.1.254/24 dev eth0",
+      "ip route add 10.0.0.0/8 via 10.0.1.1 dev eth0",
+      forgetPods,
+    ],
+    hasEvent: true,
+    dead: [...flowNames],
+    degraded: ["NoOwnAddress"],
+    cause: /NoOwnAddress: eth0 has no address/,
   },
   {
     what: "a subnet over the next hop on the VPC's interface",

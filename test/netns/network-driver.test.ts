@@ -361,6 +361,38 @@ function tests(): void {
     );
   });
 
+  t.test(
+    "the local route of an address, removed by hand, comes back and goes with the address",
+    async (t) => {
+      const gateway = await Gateway.make();
+      const eips = ["203.0.113.10/24", "203.0.113.11/24", "198.51.100.7/32"];
+      await gateway.pass({ eips });
+      const local = async () =>
+        (await run("ip", ["route", "show", "table", "local", "type", "local", "dev", "net1"]))
+          .trim()
+          .split("\n");
+      const before = await local();
+      t.equal((await driver.observe(signal)).unrouted, undefined);
+      await ip("route del local 203.0.113.10 dev net1 table local");
+      await ip("route del local 198.51.100.7 dev net1 table local");
+      await ip("route del local 10.0.1.2 dev eth0 table local");
+      const observed = await driver.observe(signal);
+      t.same(
+        observed.unrouted?.map(({ address }) => address),
+        ["10.0.1.2", "198.51.100.7", "203.0.113.10"],
+      );
+      t.equal(await driver.observe(signal), observed, "an unchanged reading keeps its identity");
+      await ip("route add local 10.0.1.2 dev lo table local");
+      t.match(await gateway.pass(), { failures: [], changes: { length: 2 } });
+      t.same((await local()).toSorted(), before.toSorted(), "exactly as the kernel made them");
+      t.equal((await driver.observe(signal)).unrouted, undefined, "another program's route does as well");
+      t.same(await gateway.pass(), nothing);
+      await gateway.pass({ eips: [] });
+      t.equal((await local()).length, 1, "they go with their addresses");
+      await ip("route del local 10.0.1.2 dev lo table local");
+    },
+  );
+
   t.test("binding routes survive a link flap, but not the loss of the last address", async (t) => {
     const gateway = await Gateway.make();
     const eips = ["203.0.113.10/24", "203.0.113.11/24"];

@@ -13,7 +13,7 @@ import {
   encodeReplaceRoute,
 } from "../../../lib/netlink/rtnetlink-routes.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
-import { bindingRoute } from "../../../lib/plan/network/bindings.ts";
+import { bindingRoute, routeOfAddress } from "../../../lib/plan/network/bindings.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import type { SysctlStep } from "../../../lib/plan/network/sysctls.ts";
 import type { DriverFailure, NetworkDriver } from "../drivers.ts";
@@ -123,10 +123,12 @@ const addressGoals = { add: ["EEXIST"], remove: ["EADDRNOTAVAIL", "ESRCH", "ENOD
 const routeGoals = { add: [], replace: [], remove: ["ESRCH", "ENODEV"] } as const;
 
 function encodeAddressStep(
-  { kind, binding, entry }: AddressStep,
+  { kind, binding, entry, routeSource }: AddressStep,
   index: number | undefined,
   family: Family,
 ): NetlinkMessage {
+  if (routeSource !== undefined)
+    return encodeAppendRoute(withIndex(routeOfAddress(entry, routeSource), index), family);
   if (binding === "route") {
     const encode = kind === "add" ? encodeAppendRoute : encodeRemoveRoute;
     return encode(withIndex(bindingRoute(entry), index), family);
@@ -147,6 +149,7 @@ function encodeRouteStep(step: RouteStep, index: number | undefined, family: Fam
 }
 
 function withIndex(route: ObservedRoute, index: number | undefined): DecodedRoute {
-  const { table, type, destination, via, protocol, metric, isOnlink } = route;
-  return { table, type, destination, via, protocol, metric, isOnlink, index };
+  const { table, type, destination, via, protocol, metric, isOnlink, source } = route;
+  const from = source === undefined ? {} : { source };
+  return { table, type, destination, via, protocol, metric, isOnlink, index, ...from };
 }

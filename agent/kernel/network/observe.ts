@@ -1,7 +1,8 @@
 /** Reads links, addresses, routes and sysctls of this namespace. */
 
 import { isSameMap, memoizeLast, stabilize } from "../../../lib/memoize.ts";
-import type { Family } from "../../../lib/model/family.ts";
+import type { AddressKey, Family } from "../../../lib/model/family.ts";
+import { prefixLengthOf } from "../../../lib/model/ip.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type {
   DeviceSetting,
@@ -15,15 +16,16 @@ import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { decodeAddress, dumpAddresses, newAddress } from "../../../lib/netlink/rtnetlink-addresses.ts";
 import { decodeLink, dumpLinks, newLink } from "../../../lib/netlink/rtnetlink-links.ts";
 import { decodeRoute, dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
-import { localTable } from "../../../lib/plan/network/bindings.ts";
+import { kernelProtocol, localTable } from "../../../lib/plan/network/bindings.ts";
 import { mainTable, routeProtocol } from "../../../lib/plan/network/routes.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
+import { readDump } from "../netlink/read-dump.ts";
 import { orAbsent } from "../netlink/refusal.ts";
 import { DumpCache } from "./dump-cache.ts";
 import { readSysctl } from "./sysctls.ts";
 
 /**
- * Reads everything, in four dumps. Unchanged parts keep their identity, so that memoized results based on them stay
+ * Reads everything, in five dumps. Unchanged parts keep their identity, so that memoized results based on them stay
  * valid.
  */
 export class NetworkReader {
@@ -35,6 +37,8 @@ export class NetworkReader {
   readonly #keepNetwork = stabilize(isSameNetwork);
   /** Decoded values contain link names, so a change of the links needs new caches. */
   readonly #tablesOn = memoizeLast(cacheTables);
+  readonly #unroutedAmong = memoizeLast(unroutedAmong);
+  readonly #keepUnrouted = stabilize<readonly ObservedAddress[]>(isSameList);
   readonly #join = memoizeLast((main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [
     ...main,
     ...own,
@@ -46,22 +50,49 @@ export class NetworkReader {
     this.#sysctlRoot = sysctlRoot;
   }
 
-  /** From the local table only the agent's own routes are read: the kernel filters. */
+  /**
+   * From the local table only the agent's own routes and those of addresses are read: the kernel filters. The latter come
+   * before the addresses, so that one that is just removed does not seem to lack its route.
+   */
   async read(signal: AbortSignal): Promise<ObservedNetwork> {
     const family = this.#family;
     const { links, settings } = await this.#readLinks(signal);
     const tables = this.#tablesOn(links, family);
+    const local = family.answersByRoute
+      ? await this.#readTable(dumpRoutes(localTable, family, kernelProtocol), newRoute, tables.local, signal)
+      : undefined;
     const addresses = await this.#readTable(dumpAddresses(family), newAddress, tables.addresses, signal);
+    const unrouted = local === undefined ? [] : await this.#readUnrouted(addresses, local, links, signal);
     const main = await this.#readRoutes(dumpRoutes(mainTable, family), tables.main, signal);
     const own = await this.#readRoutes(dumpRoutes(localTable, family, routeProtocol), tables.own, signal);
-    for (const key of sysctlsOfAll(family))
-      settings.set(key, await readSysctl(this.#sysctlRoot, key, family, signal));
+    const keys = sysctlsOfAll(family);
+    const values = await Promise.all(keys.map((key) => readSysctl(this.#sysctlRoot, key, family, signal)));
+    for (const [at, key] of keys.entries()) settings.set(key, values[at]);
     return this.#keepNetwork({
       links,
       addresses,
+      ...(unrouted.length > 0 && { unrouted: this.#keepUnrouted(unrouted) }),
       routes: this.#join(main, own),
       sysctls: this.#keepSysctls(settings),
     });
+  }
+
+  /** A route of any other program does the same as the kernel's. An interface in a VRF has its routes in another table. */
+  async #readUnrouted(
+    addresses: readonly ObservedAddress[],
+    local: readonly AddressKey[],
+    links: readonly ObservedLink[],
+    signal: AbortSignal,
+  ): Promise<readonly ObservedAddress[]> {
+    const family = this.#family;
+    const found = this.#unroutedAmong(addresses, local, family);
+    if (found.length === 0) return found;
+    const decode = (view: DataView, start: number, end: number) => localKey(view, start, end, family);
+    const all = await readDump(this.#netlink, dumpRoutes(localTable, family), newRoute, decode, signal);
+    const elsewhere = new Set(
+      links.filter(({ masterIndex }) => masterIndex !== undefined).map(({ name }) => name),
+    );
+    return unroutedAmong(found, all, family).filter((address) => !elsewhere.has(address.interface));
   }
 
   /** The links and their settings. The kernel reports them in one message with counters that always change. */
@@ -118,7 +149,12 @@ export class NetworkReader {
 
 /** Settings that no link message contains. */
 function sysctlsOfAll({ sysctls }: Family): readonly SysctlKey[] {
-  return [sysctls.forwarding, sysctls.ofDevice("all", "arp_ignore"), sysctls.ofDevice("all", "rp_filter")];
+  return [
+    sysctls.forwarding,
+    sysctls.ofDevice("all", "arp_ignore"),
+    sysctls.ofDevice("all", "rp_filter"),
+    ...sysctls.flowTimeouts,
+  ];
 }
 
 const noRoutes: readonly ObservedRoute[] = [];
@@ -139,9 +175,27 @@ function cacheTables(links: readonly ObservedLink[], family: Family) {
       // A link that was added or renamed since: its event wakes the next pass.
       return name && { interface: name, address, prefixLength, isSecondary, label };
     }),
+    local: new DumpCache<AddressKey>((view, start, end) => localKey(view, start, end, family)),
     main: cacheRoutes(names, family),
     own: cacheRoutes(names, family),
   };
+}
+
+/** Those of the addresses that are not among the destinations of local routes. */
+function unroutedAmong(
+  addresses: readonly ObservedAddress[],
+  local: readonly (AddressKey | undefined)[],
+  { keyOf, toValue }: Family,
+): readonly ObservedAddress[] {
+  const routed = new Set(local);
+  return addresses.filter(({ address }) => !routed.has(keyOf(toValue(address))));
+}
+
+/** The destination of a local route for one address. */
+function localKey(view: DataView, start: number, end: number, family: Family): AddressKey | undefined {
+  const route = decodeRoute(view, start, end, family);
+  if (route?.type !== "local" || prefixLengthOf(route.destination) !== family.bits) return undefined;
+  return family.keyOf(family.rangeOf(route.destination)[0]);
 }
 
 function cacheRoutes(names: LinkNames, family: Family): DumpCache<ObservedRoute> {
@@ -182,10 +236,15 @@ function isSameLink(one: ObservedLink, other: ObservedLink | undefined): boolean
   );
 }
 
+function isSameList<T>(one: readonly T[], other: readonly T[]): boolean {
+  return one.length === other.length && one.every((value, at) => value === other[at]);
+}
+
 function isSameNetwork(one: ObservedNetwork, other: ObservedNetwork): boolean {
   return (
     one.links === other.links &&
     one.addresses === other.addresses &&
+    one.unrouted === other.unrouted &&
     one.routes === other.routes &&
     one.sysctls === other.sysctls
   );

@@ -85,9 +85,11 @@ function* obstacles({ program, addresses, context }: PlanInput): Chunked<Obstacl
   const lacks = (object: ObjectId | undefined, reason: Reason, message: string) => {
     if (object !== undefined) objects.set(object, { condition: "Programmed", reason, message });
   };
-  for (const { object, entry } of addresses.add) {
+  for (const { object, entry, routeSource } of addresses.add) {
     if (isDue()) yield;
-    lacks(object, "Pending", `${entry.address} is not on ${entry.interface}`);
+    const { address, interface: name } = entry;
+    const lack = routeSource === undefined ? `is not on ${name}` : "has no route in the local table";
+    lacks(object, "Pending", `${address} ${lack}`);
   }
   for (const { object, code, message } of addresses.blocked) {
     if (isDue()) yield;
@@ -96,11 +98,20 @@ function* obstacles({ program, addresses, context }: PlanInput): Chunked<Obstacl
   return { objects, kinds: new Map() };
 }
 
-function addressNotices({ addresses, context }: PlanInput): readonly Degradation[] {
+function addressNotices({ program, addresses, context }: PlanInput): readonly Degradation[] {
   const notices: Degradation[] = [];
-  const { anchors } = addresses;
+  const { anchors, unanswered = [] } = addresses;
+  if (unanswered.length > 0) {
+    const named = unanswered.map(({ interface: name, address }) => `${address} on ${name}`).join();
+    const message = `the kernel does not answer ARP for ${named}: its route in the local table is missing`;
+    notices.push({ reason: "ArpIgnored", message });
+  }
   if (anchors.length > 0) {
     const message = `an external interface has no address of its own: ${anchors.join()} keeps an address beside its route, because the kernel drops all routes with the last address`;
+    notices.push({ reason: "NoOwnAddress", message });
+  }
+  if (addresses.isVpcBare) {
+    const message = `${program.vpcInterface} has no address: hosts in the VPC cannot resolve the gateway`;
     notices.push({ reason: "NoOwnAddress", message });
   }
   const [first] = context.heldConflicts;

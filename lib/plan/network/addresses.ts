@@ -11,9 +11,10 @@ import type { ObservedAddress, ObservedNetwork } from "../../model/observed.ts";
 import type { Program, ProgramEip } from "../../model/program.ts";
 import type { AddressPlan, AddressStep, Binding, BlockedAddress } from "../address-plan.ts";
 import { chooseAnchors } from "./anchors.ts";
-import { bindingRoute, boundBy, boundByRouteChunked, placeKey } from "./bindings.ts";
+import { bindingRoute, boundBy, boundByRouteChunked, placeKey, routeOfAddress } from "./bindings.ts";
 import { ownAddressesChunked } from "./own-addresses.ts";
 import { routeText } from "./routes.ts";
+import { isBare, missingRoutes, unansweredOf } from "./unrouted.ts";
 
 export interface AddressInput {
   readonly program: Program;
@@ -121,6 +122,7 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
       blocked.push({ object: eip.id, entry, code: "interface-missing", message });
     }
   }
+  if (binding === "address") add.push(...missingRoutes(observed, desired, present));
   const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
   yield;
   const anchors = yield* chooseAnchors(bindable, observed, toRemove);
@@ -179,6 +181,8 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
     ledgerMissing: [...ledgerMissing.values()],
     ledgerStale,
     anchors: anchors.map(({ eip }) => eip.id),
+    ...(isBare(vpcInterface, observed) && { isVpcBare: true }),
+    ...(observed.unrouted !== undefined && { unanswered: unansweredOf(program, observed.unrouted, own) }),
     blocked,
   };
 }
@@ -221,8 +225,12 @@ export function* withoutRemovedChunked(
 }
 
 /** The step as a change for people, as an `ip` command. */
-export function describeAddressStep({ kind, binding, entry, object }: AddressStep): Change {
+export function describeAddressStep({ kind, binding, entry, routeSource, object }: AddressStep): Change {
   const asked = object === undefined ? {} : { object };
+  if (routeSource !== undefined) {
+    const text = `ip route append ${routeText(routeOfAddress(entry, routeSource))} src ${routeSource}`;
+    return { action: kind, subsystem: "address", ...asked, text };
+  }
   if (binding === "route") {
     const text = `ip route ${kind === "add" ? "append" : "del"} ${routeText(bindingRoute(entry))}`;
     return { action: kind, subsystem: "address", ...asked, text };

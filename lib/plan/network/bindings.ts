@@ -37,6 +37,18 @@ export function bindingRoute({ interface: name, address }: Place): ObservedRoute
   };
 }
 
+/** RTPROT_KERNEL: routes that the kernel makes for addresses. */
+export const kernelProtocol = 2;
+
+/**
+ * The kernel's own route of an address: `local 203.0.113.10/32 dev net1 table 255 proto 2`.
+ *
+ * @param source the primary address of its subnet
+ */
+export function routeOfAddress(place: Place, source: Ip): ObservedRoute {
+  return { ...bindingRoute(place), protocol: kernelProtocol, metric: 0, source };
+}
+
 /** What a route binds. `undefined` if it is not a binding of the agent. */
 export function boundBy(route: ObservedRoute): Place | undefined {
   const isBinding =

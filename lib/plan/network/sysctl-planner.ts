@@ -9,6 +9,7 @@ import { type Obstacle, type SubsystemPlanner, subsystemPlan } from "../subsyste
 import {
   arpIgnoring,
   describeSysctlStep,
+  endingTimeouts,
   isDeafInVpc,
   isForwarding,
   planSysctls,
@@ -45,6 +46,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
 function notices(program: Program, observed: ObservedNetwork, isOff: boolean): readonly Degradation[] {
   const ignoring = arpIgnoring(program, observed);
   const isDeaf = isDeafInVpc(program, observed);
+  const ending = endingTimeouts(program, observed);
   return [
     ...(isOff
       ? [
@@ -56,6 +58,14 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
       : []),
     ...(ignoring.length > 0 || isDeaf
       ? [{ reason: "ArpIgnored" as const, message: arpText(program, ignoring, isDeaf) }]
+      : []),
+    ...(ending.length > 0
+      ? [
+          {
+            reason: "FlowTimeoutZero" as const,
+            message: `${ending.map((key) => `${key}=0`).join()} ends flows before their next packet`,
+          },
+        ]
       : []),
   ];
 }

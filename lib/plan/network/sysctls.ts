@@ -58,6 +58,11 @@ export function isDeafInVpc(
   return Math.max(valueAt("all"), valueAt(vpcInterface)) === answersNone;
 }
 
+/** The timeouts of conntrack that end flows before their next packet. A kernel without conntrack yet has none. */
+export function endingTimeouts({ family }: Program, observed: ObservedNetwork): readonly SysctlKey[] {
+  return family.sysctls.flowTimeouts.filter((key) => observed.sysctls.get(key) === 0);
+}
+
 /** The kernel takes higher values, and those from 4 to 7, for 0. */
 const answersNone = 8;
 

@@ -5,10 +5,8 @@ import type { Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import { kernelProtocol } from "../network/bindings.ts";
 import { mainTable } from "../network/routes.ts";
-
-/** RTPROT_KERNEL: the route of a connected subnet. */
-const kernelProtocol = 2;
 
 /** Takes a few milliseconds. */
 const lookedAtOnce = 5_000;

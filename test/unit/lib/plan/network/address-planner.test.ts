@@ -12,7 +12,7 @@ const object = "eips/a" as never;
 function planOf(addresses: Partial<AddressPlan>, isKnown = false, named: readonly string[] = []) {
   const ledger = { ...emptyLedger, addresses: new Map(isKnown ? [[ledgerKey(eip), eip]] : []) };
   const input = {
-    program: { eips: [] },
+    program: { eips: [], vpcInterface: "eth0" },
     addresses: { add: [], remove: [], anchors: [], blocked: [], ...addresses },
     ledger,
     facts: { eipsNamedByRules: new Set(named.map(toIp)) },
@@ -42,4 +42,19 @@ t.test("a missing interface is no matter of waiting", async (t) => {
   const message = "interface net1 does not exist";
   const { obstacles } = planOf({ blocked: [{ object, entry: eip, code: "interface-missing", message }] });
   t.same(obstacles().objects.get(object), { condition: "Programmed", reason: "InterfaceNotFound", message });
+});
+
+t.test("what others get no ARP answer for is reported", async (t) => {
+  t.same(planOf({}).notices, []);
+  const { notices } = planOf({ unanswered: [entryOf("eth0", "10.0.1.2/24")], isVpcBare: true });
+  t.match(notices, [
+    { reason: "ArpIgnored", message: /10\.0\.1\.2 on eth0: its route in the local table is missing/ },
+    { reason: "NoOwnAddress", message: "eth0 has no address: hosts in the VPC cannot resolve the gateway" },
+  ]);
+  const add: AddressStep = { kind: "add", binding: "address", entry: eip, routeSource: eip.address, object };
+  const { message } =
+    planOf({ add: [add] })
+      .obstacles()
+      .objects.get(object) ?? {};
+  t.equal(message, "203.0.113.10 has no route in the local table");
 });

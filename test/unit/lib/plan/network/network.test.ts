@@ -17,6 +17,7 @@ import { describeRouteStep, planRoutes } from "../../../../../lib/plan/network/r
 import {
   arpIgnoring,
   describeSysctlStep,
+  endingTimeouts,
   isDeafInVpc,
   isForwarding,
   planSysctls,
@@ -29,6 +30,8 @@ interface AddressCase {
   readonly observed: readonly string[];
   /** EIPs that local routes bind: `"net1 203.0.113.10"`. */
   readonly routed?: readonly string[];
+  /** Addresses whose route in the local table is missing. */
+  readonly unrouted?: readonly string[];
   readonly binding?: Binding;
   readonly eips?: readonly string[];
   readonly ledger?: readonly string[];
@@ -42,6 +45,7 @@ interface AddressCase {
   readonly stale?: readonly string[];
   readonly blocked?: readonly string[];
   readonly anchors?: readonly string[];
+  readonly unanswered?: readonly string[];
 }
 
 /** How a plan names the local route of an EIP. */
@@ -54,6 +58,32 @@ const addressCases: readonly AddressCase[] = [
     eips: ["net1 203.0.113.10/24"],
     plan: ["add 203.0.113.10/24 dev net1"],
     own: ["10.0.1.2", "203.0.113.2"],
+  },
+  {
+    name: "an address whose local route is missing",
+    observed: [
+      "eth0 10.0.1.2/24",
+      "net1 203.0.113.2/24",
+      "net1 203.0.113.10/24+",
+      "net1 203.0.113.11/24+",
+      "net1 198.51.100.7/32",
+    ],
+    unrouted: [
+      "eth0 10.0.1.2/24",
+      "net1 203.0.113.10/24+",
+      "net1 203.0.113.99/24+",
+      "net1 198.51.100.7/32",
+      "lo 127.0.0.1/8",
+    ],
+    eips: ["net1 203.0.113.10/24", "net1 203.0.113.11/24", "net1 198.51.100.7/32"],
+    ledger: ["net1 198.51.100.7/32"],
+    plan: [
+      "append local 203.0.113.10/32 dev net1 table 255 proto 2 src 203.0.113.2",
+      "append local 198.51.100.7/32 dev net1 table 255 proto 2 src 198.51.100.7",
+    ],
+    missing: ["net1 203.0.113.10/24", "net1 203.0.113.11/24"],
+    own: ["10.0.1.2", "203.0.113.2"],
+    unanswered: ["eth0 10.0.1.2/24"],
   },
   {
     name: "on the VPC's interface every address is the gateway's own, rules or not",
@@ -356,6 +386,7 @@ t.test("addresses", async (t) => {
       observed: networkOf({
         addresses: each.observed,
         routed: each.routed ?? [],
+        unrouted: each.unrouted,
         isPromoting: each.isPromoting ?? true,
       }),
       ledger: { ...emptyLedger, addresses: new Map(ledger.map((entry) => [ledgerKey(entry), entry])) },
@@ -373,6 +404,7 @@ t.test("addresses", async (t) => {
         stale: plan.ledgerStale.map(ledgerKey),
         blocked: plan.blocked.map((item) => item.message),
         anchors: plan.anchors,
+        unanswered: (plan.unanswered ?? []).map(ledgerKey),
       },
       {
         plan: each.plan ?? [],
@@ -382,6 +414,7 @@ t.test("addresses", async (t) => {
         stale: each.stale ?? [],
         blocked: each.blocked ?? [],
         anchors: each.anchors ?? [],
+        unanswered: each.unanswered ?? [],
       },
       each.name,
     );
@@ -667,6 +700,10 @@ t.test("sysctls", async (t) => {
   t.notOk(isDeafInVpc(program, { ...on, sysctls }), "pods ask for the interface's own address");
   sysctls.set("net.ipv4.conf.eth0.arp_ignore", 8);
   t.ok(isDeafInVpc(program, { ...on, sysctls }));
+
+  const udp = "net.netfilter.nf_conntrack_udp_timeout";
+  t.same(endingTimeouts(program, { ...on, sysctls: new Map([[udp, 1]]) }), []);
+  t.same(endingTimeouts(program, { ...on, sysctls: new Map([[udp, 0]]) }), [udp]);
 });
 
 function programOf(wish: {
@@ -699,6 +736,7 @@ function networkOf(facts: {
   readonly addresses?: readonly string[];
   readonly routes?: readonly string[];
   readonly routed?: readonly string[];
+  readonly unrouted?: readonly string[] | undefined;
   readonly isPromoting?: boolean;
   readonly isForwarding?: boolean;
 }): ObservedNetwork {
@@ -710,11 +748,13 @@ function networkOf(facts: {
     isUp: name !== "down0",
     hasCarrier: true,
   }));
-  const addresses = (facts.addresses ?? []).map((text) => ({
+  const addressOf = (text: string) => ({
     ...entryOf(text.replace("+", "")),
     isSecondary: text.endsWith("+"),
     label: "",
-  }));
+  });
+  const addresses = (facts.addresses ?? []).map(addressOf);
+  const unrouted = facts.unrouted && { unrouted: facts.unrouted.map(addressOf) };
   const sysctls: [
     `net.ipv4.conf.${string}.forwarding` | `net.ipv4.conf.${string}.promote_secondaries`,
     number,
@@ -726,7 +766,7 @@ function networkOf(facts: {
     ...(facts.routes ?? []).map(routeOf),
     ...(facts.routed ?? []).map((place) => bindingRoute(entryOf(`${place}/32`))),
   ];
-  return { links, addresses, routes, sysctls: new Map(sysctls) };
+  return { links, addresses, ...unrouted, routes, sysctls: new Map(sysctls) };
 }
 
 function routeOf(text: string): ObservedRoute {
