@@ -14,7 +14,7 @@ import type { ReadContext, ReadRules } from "../../lib/import/read-rules.ts";
 import type { GatewayError } from "../../lib/model/errors.ts";
 import type { Ip } from "../../lib/model/ip.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
-import type { ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
+import type { ObservedLink, ObservedNetwork, ObservedPaths } from "../../lib/model/observed.ts";
 import type { Program } from "../../lib/model/program.ts";
 import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
 import type { ObservedAccounting, RawCounts } from "../../lib/nftables/accounting.ts";
@@ -126,6 +126,8 @@ export interface NetworkDriver {
 export interface Neighbours {
   /** The kernel's state of each, in the same order. */
   states(hops: readonly NextHop[], signal: AbortSignal): Promise<readonly NeighbourState[]>;
+  /** The hosts on `links` whose MAC somebody entered. */
+  permanent(links: readonly ObservedLink[], signal: AbortSignal): Promise<readonly NextHop[]>;
   /** Makes the kernel resolve each, as a packet to it would. Errors show in the next look. */
   ask(hops: readonly NextHop[], signal: AbortSignal): Promise<void>;
   /** The MAC that answers an ARP probe for it, whatever the kernel has. `undefined`: nobody answers. */

@@ -1,11 +1,12 @@
 /**
- * Watches which next hops do not answer ARP. Each pass says which next hops to watch. Between passes the kernel's
+ * Watches which next hops do not answer ARP, and whether permanent neighbour entries of other hosts are right. Each pass says which next hops to watch. Between passes the kernel's
  * neighbour table is read every second, which costs one exchange, and a change wakes a pass. For an unresolved next hop
  * the kernel is made to send ARP requests, as for a packet. For one whose MAC somebody entered the kernel sends none: the
  * agent probes it. A dry run sends none.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
+import type { ObservedLink } from "../../lib/model/observed.ts";
 import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
 import { isSilentNow, type NextHop, type SilentHop } from "../../lib/plan/reach/next-hops.ts";
 import type { Neighbours } from "../kernel/drivers.ts";
@@ -18,6 +19,8 @@ export interface NextHopWatchDeps {
 const pollIntervalMs = 1_000;
 /** For one request the kernel sends up to three ARP packets, one second apart. */
 const pollsPerArpRequest = 5;
+/** Each is probed every few seconds. */
+const maxPermanent = 16;
 const noHops: readonly SilentHop[] = [];
 
 export class NextHopWatch {
@@ -25,6 +28,9 @@ export class NextHopWatch {
   readonly #keep = stabilize<readonly SilentHop[]>((one, other) => keysOf(one) === keysOf(other));
   readonly #abort = new AbortController();
   #hops: readonly NextHop[] = noHops;
+  #links: readonly ObservedLink[] = [];
+  /** Hosts whose MAC somebody entered. */
+  #permanent: readonly NextHop[] = noHops;
   #silent = noHops;
   /** Who answers for the ones with a fixed MAC. `undefined`: nobody. */
   #answers = new Map<string, string | undefined>();
@@ -41,7 +47,11 @@ export class NextHopWatch {
       const before = this.#silent;
       // A failed poll is ignored: the next poll or the pass gets the same error.
       const isDue = this.#polls++ % pollsPerArpRequest === 0;
-      const after = await this.#poll(isDue, isDue ? "all" : "new").catch(toUndefined);
+      const poll = async () => {
+        if (isDue) await this.#readPermanent();
+        return this.#poll(isDue, isDue ? "all" : "new");
+      };
+      const after = await poll().catch(toUndefined);
       if (after !== undefined && after !== before) this.#deps.wake("next hop");
       if (!this.#abort.signal.aborted) this.start();
     }, pollIntervalMs).unref();
@@ -53,18 +63,32 @@ export class NextHopWatch {
   }
 
   /**
+   * @param links where hosts whose MAC somebody entered are watched, too
    * @param sendsArp false: only reads
    * @returns the ones of `hops` that do not answer; the same array as last time if unchanged
    */
-  async observe(hops: readonly NextHop[], sendsArp: boolean): Promise<readonly SilentHop[]> {
+  async observe(
+    hops: readonly NextHop[],
+    links: readonly ObservedLink[],
+    sendsArp: boolean,
+  ): Promise<readonly SilentHop[]> {
     this.#hops = hops;
+    this.#links = links;
+    if (sendsArp) await this.#readPermanent();
     return this.#poll(sendsArp, sendsArp ? "new" : "none");
+  }
+
+  async #readPermanent(): Promise<void> {
+    const routers = new Set(this.#hops.map(keyOf));
+    const permanent = await this.#deps.neighbours.permanent(this.#links, this.#abort.signal);
+    this.#permanent = permanent.filter((hop) => !routers.has(keyOf(hop))).slice(0, maxPermanent);
   }
 
   /** @param probed which ones with a fixed MAC are probed; `new`: those that never were */
   async #poll(sendsArp: boolean, probed: "all" | "new" | "none"): Promise<readonly SilentHop[]> {
     const { neighbours } = this.#deps;
-    const hops = this.#hops;
+    const given = this.#hops;
+    const hops = [...given, ...this.#permanent];
     const states = await neighbours.states(hops, this.#abort.signal);
     const before = new Set(this.#silent.map(keyOf));
     const answers = new Map<string, string | undefined>();
@@ -80,7 +104,7 @@ export class NextHopWatch {
       return answeredBy === undefined || answeredBy === fixedMac ? [] : [{ ...hop, fixedMac, answeredBy }];
     });
     this.#answers = answers;
-    if (hops === this.#hops) this.#silent = this.#keep(silent);
+    if (given === this.#hops) this.#silent = this.#keep(silent);
     const unresolved = hops.filter((_, at) => states[at] === "unknown" || states[at] === "failed");
     if (sendsArp && unresolved.length > 0) await neighbours.ask(unresolved, this.#abort.signal);
     return this.#silent;

@@ -53,7 +53,8 @@ export function route(packet: Packet, world: World): Routed {
   }
   const fault = linkFault(world.network.links, out);
   if (fault !== undefined) return { kind: "stop", code: "NoRoute", rule: text, detail: fault.message };
-  const silent = world.silentHops.find((hop) => hop.via === chosen.via && hop.interface === out);
+  const via = chosen.via ?? packet.destination;
+  const silent = world.silentHops.find((hop) => hop.via === via && hop.interface === out);
   if (silent !== undefined)
     return {
       kind: "stop",

@@ -9,11 +9,12 @@ import {
   nextAttribute,
   payloadOf,
   putU32,
+  requirePayload,
 } from "./attributes.ts";
 import { messageFlag, type NetlinkMessage } from "./message.ts";
 import { readMac } from "./rtnetlink-links.ts";
 
-/** RTM_NEWNEIGH: the answer to {@link encodeGetNeighbour}. */
+/** RTM_NEWNEIGH: the answer to {@link encodeGetNeighbour}, and of a dump. */
 export const newNeighbour = 28;
 const getNeighbour = 30;
 
@@ -26,6 +27,7 @@ const NUD_INCOMPLETE = 0x01;
 const NUD_FAILED = 0x20;
 /** NUD_NOARP and NUD_PERMANENT. */
 const fixedStates = 0xc0;
+const NUD_PERMANENT = 0x80;
 
 /**
  * `failed`: it did not answer. `unknown`: not asked yet, or no answer yet. `known`: it answered, maybe long ago. `fixed` with
@@ -36,6 +38,28 @@ export type NeighbourState = "known" | "unknown" | "failed" | `fixed ${string}`;
 /** Requests one entry. The kernel answers ENOENT if there is none. */
 export function encodeGetNeighbour(index: number, address: Ip, family: Family): NetlinkMessage {
   return { type: getNeighbour, flags: 0, payload: payload(index, address, 0, family) };
+}
+
+/** Requests all entries of the family. */
+export function dumpNeighbours({ number }: Family): NetlinkMessage {
+  const header = new Uint8Array(neighbourHeader);
+  header[0] = number;
+  return { type: getNeighbour, flags: 0, payload: header };
+}
+
+/** The address of an entry that somebody entered. `undefined` for any other. */
+export function decodePermanent(
+  view: DataView,
+  start: number,
+  end: number,
+  { addressBytes, format, read }: Family,
+): { readonly index: number; readonly address: Ip } | undefined {
+  if (end - start < neighbourHeader || !(view.getUint16(start + 8, true) & NUD_PERMANENT)) return undefined;
+  const index = view.getUint32(start + 4, true);
+  for (let at = start + neighbourHeader; at < end; at = nextAttribute(view, at, end))
+    if (attributeType(view, at) === NDA_DST)
+      return { index, address: format(read(view, requirePayload(view, at, end, addressBytes))) };
+  return undefined;
 }
 
 /** Makes the kernel act as for a packet to that neighbour: it resolves an unknown MAC, and confirms a stale one. */

@@ -5,15 +5,19 @@ import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { controlType } from "../../../lib/netlink/message.ts";
 import {
   decodeNeighbourState,
+  decodePermanent,
+  dumpNeighbours,
   encodeGetNeighbour,
   encodeUseNeighbour,
   type NeighbourState,
   newNeighbour,
 } from "../../../lib/netlink/rtnetlink-neighbours.ts";
+import type { NextHop } from "../../../lib/plan/reach/next-hops.ts";
 import { openArpSocket } from "../announcer/packet-socket.ts";
 import { probeLink } from "../announcer/probe.ts";
 import type { Neighbours } from "../drivers.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
+import { readDump } from "../netlink/read-dump.ts";
 
 /** How long a host has for its answer to a probe. */
 const answerMs = 200;
@@ -43,6 +47,18 @@ export function createNeighbours(
         signal,
       );
       return states;
+    },
+    async permanent(on, signal) {
+      const names = new Map(on.map(({ index, name }) => [index, name]));
+      const decode = (view: DataView, start: number, end: number) =>
+        decodePermanent(view, start, end, family);
+      const found = await readDump(netlink, dumpNeighbours(family), newNeighbour, decode, signal);
+      return found.flatMap((one): readonly NextHop[] => {
+        const name = one && names.get(one.index);
+        return one === undefined || name === undefined
+          ? []
+          : [{ via: one.address, interface: name, index: one.index }];
+      });
     },
     async ask(hops, signal) {
       await netlink.batch(

@@ -8,7 +8,7 @@ import { routePlanner } from "../../../lib/plan/network/route-planner.ts";
 import { describeRouteStep } from "../../../lib/plan/network/routes.ts";
 import { sysctlPlanner } from "../../../lib/plan/network/sysctl-planner.ts";
 import { describeSysctlStep } from "../../../lib/plan/network/sysctls.ts";
-import { nextHopsOf, type SilentHop } from "../../../lib/plan/reach/next-hops.ts";
+import { resolvingLinks, type SilentHop, watchedHopsOf } from "../../../lib/plan/reach/next-hops.ts";
 import { createReachPlanner, type ReachObserved } from "../../../lib/plan/reach/planner.ts";
 import type { SubsystemPlanner } from "../../../lib/plan/subsystem.ts";
 import type { DriverFailure, NetworkDriver } from "../../kernel/drivers.ts";
@@ -50,7 +50,11 @@ function reachSubsystem(
     async observe(signal, request) {
       const network = await observe(signal);
       const paths = await driver.observePaths(network, signal);
-      return join(network, paths, await nextHops.observe(nextHopsOf(network), isPass(request)));
+      return join(
+        network,
+        paths,
+        await nextHops.observe(watchedHopsOf(network), resolvingLinks(network), isPass(request)),
+      );
     },
     apply: async () => [],
   };

@@ -3,12 +3,12 @@ import { type Chunked, forEachChunked } from "../../chunked.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import { type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
-import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import type { NeighbourState } from "../../netlink/rtnetlink-neighbours.ts";
 import { mainTable, routeProtocol, routeText } from "../network/routes.ts";
 import { linkFault } from "./links.ts";
-import { leadsTo, routeChoiceText } from "./reach-check.ts";
+import { leadsTo, routeChoiceText } from "./route-choice.ts";
 import type { RouteChoice, RouteLookup } from "./route-lookup.ts";
 
 export interface NextHop {
@@ -19,19 +19,40 @@ export interface NextHop {
 }
 
 /** The next hops of the default routes and of the agent's own routes, on interfaces that can send ARP. */
-export function nextHopsOf({ links, routes }: ObservedNetwork): readonly NextHop[] {
+export function nextHopsOf(network: ObservedNetwork): readonly NextHop[] {
+  return hopsOf(network, network.routes.filter(leadsToRouter));
+}
+
+/** Those of any program's routes, but of others only so many: each is looked at every second. */
+export function watchedHopsOf(network: ObservedNetwork): readonly NextHop[] {
+  const own = nextHopsOf(network);
+  const known = new Set(own.map(hopKey));
+  const all = hopsOf(network, network.routes.filter(isRouted));
+  return [...own, ...all.filter((hop) => !known.has(hopKey(hop))).slice(0, maxOthers)];
+}
+
+const maxOthers = 16;
+
+/** The links that can send ARP. */
+export function resolvingLinks({ links }: ObservedNetwork): readonly ObservedLink[] {
+  return links.filter((link) => !link.isNoArp && linkFault(links, link.name) === undefined);
+}
+
+function hopsOf(network: ObservedNetwork, routes: readonly ObservedRoute[]): readonly NextHop[] {
   const hops = new Map<string, NextHop>();
-  const usable = new Map(
-    links
-      .filter((link) => !link.isNoArp && linkFault(links, link.name) === undefined)
-      .map((link) => [link.name, link]),
-  );
-  for (const { via, interface: name } of routes.filter(leadsToRouter)) {
+  const usable = new Map(resolvingLinks(network).map((link) => [link.name, link]));
+  for (const { via, interface: name } of routes) {
     const link = name === undefined ? undefined : usable.get(name);
-    if (via !== undefined && link !== undefined)
-      hops.set(`${via} ${link.name}`, { via, interface: link.name, index: link.index });
+    if (via === undefined || link === undefined) continue;
+    const hop = { via, interface: link.name, index: link.index };
+    hops.set(hopKey(hop), hop);
   }
   return [...hops.values()];
+}
+
+/** A text for each next hop, for use in sets. */
+export function hopKey({ via, interface: name }: Pick<NextHop, "via" | "interface">): string {
+  return `${via} ${name}`;
 }
 
 /** A next hop that gets no packets. */
@@ -98,23 +119,30 @@ export function* nextHopNotices(
   silent: readonly SilentHop[],
 ): Chunked<readonly Degradation[]> {
   if (silent.length === 0) return [];
-  const named = silent.slice(0, maxNamed).map((hop) => ({ hop, affected: [] as ObservedRoute[] }));
+  const all = silent.map((hop) => ({ hop, affected: [] as ObservedRoute[] }));
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
     if (!leadsToRouter(route)) return;
-    for (const { hop, affected } of named)
+    for (const { hop, affected } of all)
       if (route.via === hop.via && route.interface === hop.interface) affected.push(route);
   });
+  // Those of other programs' routes, and hosts, make objects not Ready.
+  const found = all.filter(({ affected }) => affected.length > 0);
+  if (found.length === 0) return [];
+  const named = found.slice(0, maxNamed);
   const messages = named.map(({ hop, affected: [first, ...others] }) => {
     const route = first === undefined ? "no route" : routeText(first);
     const more = others.length === 0 ? "" : ` and ${others.length} more`;
     return `${silentText(hop)}: ${route}${more} cannot be used`;
   });
-  const others = silent.length - named.length;
+  const others = found.length - named.length;
   if (others > 0) messages.push(`and ${others} more routers`);
   return [{ reason: "NextHopUnreachable", message: messages.join("; ") }];
 }
 
-function leadsToRouter({ table, type, destination, via, protocol }: ObservedRoute): boolean {
-  const isOfInterest = protocol === routeProtocol || prefixLengthOf(destination) === 0;
-  return table === mainTable && type === "unicast" && via !== undefined && isOfInterest;
+function leadsToRouter(route: ObservedRoute): boolean {
+  return isRouted(route) && (route.protocol === routeProtocol || prefixLengthOf(route.destination) === 0);
+}
+
+function isRouted({ table, type, via }: ObservedRoute): boolean {
+  return table === mainTable && type === "unicast" && via !== undefined;
 }

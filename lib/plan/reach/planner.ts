@@ -37,9 +37,9 @@ export interface ReachObserved {
 /** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createReachPlanner(memoizer: Memoizer = memory): SubsystemPlanner<ReachObserved, never> {
   const compile = memoizer.lastChunked(compileRouteLookup);
-  function* reachOf(program: Program, { network, paths }: ReachObserved) {
+  function* reachOf(program: Program, { network, paths, silentHops }: ReachObserved) {
     const lookup = yield* compile(network, paths, program.family);
-    return { lookup, ...(yield* checkReach(program, network.routes, lookup)) };
+    return { lookup, ...(yield* checkReach(program, network.routes, lookup, silentHops)) };
   }
   function* planChunked({ program }: PlanInput, observed: ReachObserved): Chunked<SubsystemPlan<never>> {
     const result = yield* reachOf(program, observed);

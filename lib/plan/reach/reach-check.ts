@@ -1,11 +1,13 @@
 /** Checks whether the VPC side of each object is reached through the VPC interface. */
 import { type Chunked, everyNth, filterChunked, mapChunked, sortChunked } from "../../chunked.ts";
 import { type AddressValue, compareValues, type Family } from "../../model/family.ts";
-import type { Cidr, Ip } from "../../model/ip.ts";
+import { type Cidr, type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
-import { mainTable, routeText } from "../network/routes.ts";
+import { mainTable, routeProtocol } from "../network/routes.ts";
+import { hopKey, type SilentHop, silentText } from "./next-hops.ts";
+import { leadsTo, routeChoiceText } from "./route-choice.ts";
 import type { Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
 
 export interface ReachResult {
@@ -23,9 +25,10 @@ export function* checkReach(
   program: Program,
   routes: readonly ObservedRoute[],
   lookup: RouteLookup,
+  silentHops: readonly SilentHop[] = [],
 ): Chunked<ReachResult> {
   const behind = program.pools.length === 0 ? [] : yield* networksBehind(program, routes);
-  const check = new ReachCheck(program, behind, lookup);
+  const check = new ReachCheck(program, behind, lookup, silentHops);
   const isDue = everyNth(checkedAtOnce);
   const interfaces = new Map<Ip, InterfaceName>();
   for (const eip of program.eips) {
@@ -84,8 +87,16 @@ class ReachCheck implements ReachResult {
   readonly #lookup: RouteLookup;
   readonly #behind: readonly AddressValue[];
 
+  readonly #silent: ReadonlyMap<string, SilentHop>;
+
   /** @param behind first addresses of the networks behind the VPC interface, in rising order */
-  constructor({ vpcInterface, family }: Program, behind: readonly AddressValue[], lookup: RouteLookup) {
+  constructor(
+    { vpcInterface, family }: Program,
+    behind: readonly AddressValue[],
+    lookup: RouteLookup,
+    silentHops: readonly SilentHop[],
+  ) {
+    this.#silent = new Map(silentHops.map((hop) => [hopKey(hop), hop]));
     this.#vpc = vpcInterface;
     this.#family = family;
     this.#lookup = lookup;
@@ -108,6 +119,17 @@ class ReachCheck implements ReachResult {
     this.#note(choice, this.#vpc);
     if (!leadsTo(choice, this.#vpc) && !this.#isUncertain(choice, this.#vpc))
       this.#reportNotReached(id, address, routeChoiceText(choice));
+    else this.#checkNextHop(id, address, choice, address);
+  }
+
+  /** @param last the next hop of a route without a router: the destination. `undefined`: many */
+  #checkNextHop(id: ObjectId, what: Ip | Cidr, { route }: RouteChoice, last: Ip | undefined): void {
+    const via = route?.via ?? last;
+    if (this.#silent.size === 0 || via === undefined || route?.interface === undefined) return;
+    // Routers of the agent's own routes are reported for the whole gateway.
+    if (route.protocol === routeProtocol) return;
+    const silent = this.#silent.get(hopKey({ via, interface: route.interface }));
+    if (silent !== undefined) this.#reportNotReached(id, what, silentText(silent));
   }
 
   /**
@@ -133,13 +155,25 @@ class ReachCheck implements ReachResult {
     const isSomeThere = choice.rule === undefined && this.#holdsNetwork(cidr);
     if (!leadsTo(choice, this.#vpc) && !isSomeThere)
       this.#reportNotReached(id, cidr, routeChoiceText(choice));
-    else this.outward(id, outside, cidr);
+    else {
+      this.outward(id, outside, cidr);
+      if (this.#isOnlyRoute(choice, cidr)) this.#checkNextHop(id, cidr, choice, undefined);
+    }
   }
 
   #holdsNetwork(cidr: Cidr): boolean {
     const [first, last] = this.#family.rangeOf(cidr);
     const next = firstFrom(this.#behind, first);
     return next !== undefined && next <= last;
+  }
+
+  /** True if all clients are behind this route: no other network behind the VPC's interface begins among them. */
+  #isOnlyRoute({ route }: RouteChoice, cidr: Cidr): boolean {
+    if (route === undefined || prefixLengthOf(route.destination) > prefixLengthOf(cidr)) return false;
+    const [first, last] = this.#family.rangeOf(cidr);
+    const [own] = this.#family.rangeOf(route.destination);
+    const next = firstFrom(this.#behind, own === first ? this.#family.plus(first, 1) : first);
+    return next === undefined || next > last;
   }
 
   #note({ alternatives }: RouteChoice, wanted: InterfaceName): void {
@@ -162,16 +196,6 @@ class ReachCheck implements ReachResult {
   #report(id: ObjectId, message: string): void {
     if (!this.misrouted.has(id)) this.misrouted.set(id, message);
   }
-}
-
-export function leadsTo({ route }: Pick<RouteChoice, "route">, wanted: InterfaceName): boolean {
-  if (route?.type !== "unicast") return false;
-  return route.hops === undefined ? route.interface === wanted : route.hops.every((name) => name === wanted);
-}
-
-export function routeChoiceText({ route, rule }: RouteChoice): string {
-  const text = route === undefined ? "no route leads there" : `the kernel uses the route ${routeText(route)}`;
-  return rule === undefined ? text : `${text}, by the rule ${rule.text}`;
 }
 
 /** The first of rising values that is at least `from`. */

@@ -4,6 +4,8 @@ import type { Ip } from "../../../../lib/model/ip.ts";
 import { ipv4, parseIp } from "../../../../lib/model/ipv4.ts";
 import {
   decodeNeighbourState,
+  decodePermanent,
+  dumpNeighbours,
   encodeGetNeighbour,
   encodeUseNeighbour,
 } from "../../../../lib/netlink/rtnetlink-neighbours.ts";
@@ -42,4 +44,21 @@ t.test("states", async (t) => {
     "fixed 02:00:00:00:00:0a",
     "fixed 02:00:00:00:00:0a",
   ]);
+});
+
+t.test("permanent entries of a dump", async (t) => {
+  t.equal(hex(dumpNeighbours(ipv4).payload), "020000000000000000000000");
+  const entryOf = (state: number, attributeType: number) => {
+    const view = new DataView(new ArrayBuffer(20));
+    view.setUint32(4, 3, true);
+    view.setUint16(8, state, true);
+    view.setUint16(12, 8, true);
+    view.setUint16(14, attributeType, true);
+    view.setUint32(16, 0xcb007101);
+    return decodePermanent(view, 0, 20, ipv4);
+  };
+  t.same(entryOf(0x80, 1), { index: 3, address });
+  for (const state of [0x02, 0x20, 0x40]) t.equal(entryOf(state, 1), undefined);
+  t.equal(entryOf(0x80, 2), undefined, "an entry without an address");
+  t.equal(decodePermanent(new DataView(new ArrayBuffer(4)), 0, 4, ipv4), undefined);
 });

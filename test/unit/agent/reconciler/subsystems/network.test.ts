@@ -8,7 +8,7 @@ t.test("a pass makes the kernel ask routers by ARP, a dry run does not", async (
   const driver = { observe: async () => network, observePaths: async () => ({}) };
   const asked: boolean[] = [];
   const nextHops = {
-    observe: async (_hops: unknown, asks: boolean) => {
+    observe: async (_hops: unknown, _links: unknown, asks: boolean) => {
       asked.push(asks);
       return [];
     },

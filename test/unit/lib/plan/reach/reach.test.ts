@@ -13,7 +13,12 @@ import type {
 import type { Program } from "../../../../../lib/model/program.ts";
 import { mainTable, routeProtocol } from "../../../../../lib/plan/network/routes.ts";
 import type { KernelFacts, PlanInput } from "../../../../../lib/plan/plan-input.ts";
-import { isSilentNow, nextHopsOf, type SilentHop } from "../../../../../lib/plan/reach/next-hops.ts";
+import {
+  isSilentNow,
+  nextHopsOf,
+  type SilentHop,
+  watchedHopsOf,
+} from "../../../../../lib/plan/reach/next-hops.ts";
 import { createReachPlanner } from "../../../../../lib/plan/reach/planner.ts";
 import { noObstacles, type Obstacle } from "../../../../../lib/plan/subsystem.ts";
 
@@ -504,4 +509,66 @@ t.test("next hops", async (t) => {
   t.ok(isSilentNow("failed", false));
   t.notOk(isSilentNow("known", true));
   t.ok(isSilentNow("unknown", true), "what was known stands");
+});
+
+t.test("objects behind a router or a host that packets do not reach", async (t) => {
+  const via = (text: string, router: string) => ({ ...route(text), via: ip(router), protocol: 3 });
+  const kernel = usual.map((text) => route(text));
+  const behind = (routes: readonly ObservedRoute[], ...silent: readonly string[]) => {
+    const network = { links, addresses: [], routes, sysctls: new Map() };
+    const silentHops = silent.map((text) => {
+      const [address = "", fixedMac] = text.split(" ");
+      const hop = { via: ip(address), interface: nic("eth0"), index: 2 };
+      return fixedMac === undefined ? hop : { ...hop, fixedMac, answeredBy: "02:00:00:00:00:05" };
+    });
+    const input = { program } as PlanInput;
+    const paths = { rules: standard, tables: new Map() };
+    const found = createReachPlanner().plan(input, { network, paths, silentHops });
+    t.same(found.notices, [], "other programs' routers are no matter of the whole gateway");
+    return [...found.obstacles().objects].map(([id, { message }]) => `${id}: ${message}`);
+  };
+  const routed = [
+    ...kernel,
+    via("10.0.1.5/32 dev eth0", "10.0.1.99"),
+    via("10.0.2.0/24 dev eth0", "10.0.1.98"),
+    via("10.0.3.0/24 dev eth0", "10.0.1.97"),
+  ];
+  t.same(behind(routed), []);
+  t.same(behind(routed, "10.0.1.97"), [], "nobody's router");
+  t.same(behind(routed, "10.0.1.99", "10.0.1.98"), [
+    "fips/f: 10.0.1.5 is not reached through eth0: 10.0.1.99 does not answer ARP on eth0",
+    "dnats/d: 10.0.2.6 is not reached through eth0: 10.0.1.98 does not answer ARP on eth0",
+  ]);
+  const whole = [...kernel.slice(1), via("10.0.0.0/16 dev eth0", "10.0.1.1")];
+  t.match(behind(whole, "10.0.1.1"), [/^fips\/f/, /^dnats\/d/, /^snats\/s: 10\.0\.0\.0\/16 is not reached/]);
+  t.same(
+    behind([...whole, route(usual[0] ?? "")], "10.0.1.1").filter((text) => text.startsWith("snats")),
+    [],
+    "some clients are elsewhere",
+  );
+  const own = routed.map((one) => (one.via === undefined ? one : { ...one, protocol: routeProtocol }));
+  const found = createReachPlanner().plan({ program } as PlanInput, {
+    network: { links, addresses: [], routes: own, sysctls: new Map() },
+    paths: { rules: standard, tables: new Map() },
+    silentHops: [{ via: ip("10.0.1.99"), interface: nic("eth0"), index: 2 }],
+  });
+  t.same([...found.obstacles().objects], [], "a Route's router is reported for the gateway");
+  t.match(found.notices, [{ reason: "NextHopUnreachable" }]);
+  const inOrder = [...kernel, route("10.0.2.0/24 dev eth0")];
+  t.same(behind(inOrder, "10.0.1.5 02:de:ad:00:00:01", "10.0.1.7 02:de:ad:00:00:01"), [
+    "fips/f: 10.0.1.5 is not reached through eth0: 10.0.1.5 answers ARP on eth0 with 02:00:00:00:00:05, but its neighbour entry is fixed to 02:de:ad:00:00:01",
+  ]);
+});
+
+t.test("routers of other programs' routes are watched, up to a number", async (t) => {
+  const many = Array.from({ length: 40 }, (_, at) => ({
+    ...route(`10.1.${at}.0/24 dev eth0`),
+    via: ip(`10.0.1.${at + 100}`),
+  }));
+  const routes = [...many, { ...route("default dev net1"), via: ip("203.0.113.1") }];
+  const hops = watchedHopsOf({ links, addresses: [], routes, sysctls: new Map() });
+  t.same(
+    hops.map((hop) => hop.via),
+    ["203.0.113.1", ...many.slice(0, 16).map((one) => one.via)],
+  );
 });
