@@ -164,6 +164,9 @@ function tests(): void {
       await connection.request(noop, signal);
       connection.close();
       t.equal(openPackageSocket(NETLINK_ROUTE, "/nonexistent"), undefined);
+      const unused = openPackageSocket(NETLINK_ROUTE);
+      unused?.close();
+      t.ok(((await unused?.send(new Uint8Array(16))) ?? 0) < 0, "a closed socket sends nothing");
     }
     t.equal(descriptors(), before);
   });

@@ -20,15 +20,20 @@ export interface RtnlWait {
 /** The first wait opens the socket, so that a socket that cannot be opened fails that request alone. */
 export function createRtnlWait(): RtnlWait {
   let socket: NetlinkSocket | undefined;
+  let isClosed = false;
   const question = encodeMessages([readLink(loopbackIndex)], 0, 0);
   const buffer = new Uint8Array(messageBytes);
   return {
     async untilFree() {
+      if (isClosed) return;
       socket ??= openNetlinkSocket(NETLINK_ROUTE);
       await socket.send(question);
       while (socket.receive(buffer) > 0);
     },
-    close: () => socket?.close(),
+    close() {
+      isClosed = true;
+      socket?.close();
+    },
   };
 }
 
