@@ -2,6 +2,7 @@
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { makeCidr, parseCidr, parseIp, rangeOf, toU32 } from "../model/ipv4.ts";
 import {
+  type Beyond,
   bothBeyond,
   type Chain,
   type ChainRule,
@@ -82,7 +83,7 @@ export function builtInHook(table: string, chain: string, policy: Hook["policy"]
 export function parseIptablesRule(raw: string): ChainRule {
   const words = Array.from(raw.matchAll(/"(?:[^"\\]|\\.)*"|\S+/g), ([word]) => word);
   const tests: Test[] = [];
-  let beyond: ChainRule["beyond"] = "all";
+  let beyond: Beyond = "all";
   let isInverted = false;
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? "";
@@ -97,7 +98,7 @@ export function parseIptablesRule(raw: string): ChainRule {
       tests.push(test);
       at += word === "--syn" ? 0 : word === "--tcp-flags" ? 2 : 1;
     } else {
-      const [share, values] = otherOptions(word, value);
+      const [share, values] = otherOptions(word, value, isInverted);
       beyond = bothBeyond(beyond, share);
       at += values;
     }
@@ -170,14 +171,17 @@ const withoutValue = new Set([
 ]);
 
 /** What an option matches if it is not a {@link Test}, and the number of its values. */
-function otherOptions(word: string, value: string): readonly [ChainRule["beyond"], number] {
+function otherOptions(word: string, value: string, isInverted: boolean): readonly [Beyond, number] {
   if (word === "-m") return [knownModules.has(value) ? "all" : "unclear", 1];
   if (word === "--comment") return ["all", 1];
   if (!narrowingOptions.test(word)) return ["unclear", 0];
-  return [shareOfOption(word, value), withoutValue.has(word) ? 0 : word === "--tcp-flags" ? 2 : 1];
+  return [
+    shareOfOption(word, value, isInverted),
+    withoutValue.has(word) ? 0 : word === "--tcp-flags" ? 2 : 1,
+  ];
 }
 
-function shareOfOption(option: string, value: string): ChainRule["beyond"] {
+function shareOfOption(option: string, value: string, isInverted: boolean): Beyond {
   switch (option) {
     case "--hashlimit-above":
       return aboveRate(value);
@@ -186,11 +190,10 @@ function shareOfOption(option: string, value: string): ChainRule["beyond"] {
     case "--ttl-lt":
     case "--ttl-gt":
       return compared("ttl", option === "--ttl-lt" ? "<" : ">", value);
-    case "--length": {
-      const [first = "", last = first] = value.split(":");
-      const isFrom = compared("length", ">", String(Number(first) - 1)) === "rest";
-      return isFrom && compared("length", "<", String(Number(last) + 1)) === "rest" ? "rest" : "part";
-    }
+    case "--ttl-eq":
+      return compared("ttl", isInverted ? "!=" : "==", value);
+    case "--length":
+      return compared("length", isInverted ? "!=" : "==", value);
     default:
       return parameters.test(option) ? "all" : "part";
   }
