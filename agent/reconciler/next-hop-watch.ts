@@ -1,8 +1,8 @@
 /**
- * Watches which next hops do not answer ARP, and whether permanent neighbour entries of other hosts are right. Each pass says which next hops to watch. Between passes the kernel's
- * neighbour table is read every second, which costs one exchange, and a change wakes a pass. For an unresolved next hop
- * the kernel is made to send ARP requests, as for a packet. For one whose MAC somebody entered the kernel sends none: the
- * agent probes it. A dry run sends none.
+ * Watches which next hops do not answer ARP, and whether permanent neighbour entries of other hosts are right. Each pass says
+ * which next hops to watch. Between passes the kernel's neighbour table is read every second, which costs one exchange, and a
+ * change wakes a pass. For an unresolved next hop the kernel is made to send ARP requests, as for a packet. For one whose MAC
+ * somebody entered the kernel sends none: the agent probes it. A dry run sends none.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -95,7 +95,9 @@ export class NextHopWatch {
     const silent = hops.flatMap((hop, at): readonly SilentHop[] => {
       const state = states[at] ?? "unknown";
       const fixedMac = fixedMacOf(state);
-      if (fixedMac === undefined) return isSilentNow(state, before.has(keyOf(hop))) ? [hop] : [];
+      // A host that is no router may be absent: without a fixed MAC it is none of ours.
+      if (fixedMac === undefined)
+        return at < given.length && isSilentNow(state, before.has(keyOf(hop))) ? [hop] : [];
       const key = `${keyOf(hop)} ${fixedMac}`;
       const isProbed = this.#answers.has(key);
       if (probed === "all" || (probed === "new" && !isProbed)) void this.#probe(hop, key).catch(toUndefined);
@@ -105,7 +107,7 @@ export class NextHopWatch {
     });
     this.#answers = answers;
     if (given === this.#hops) this.#silent = this.#keep(silent);
-    const unresolved = hops.filter((_, at) => states[at] === "unknown" || states[at] === "failed");
+    const unresolved = given.filter((_, at) => states[at] === "unknown" || states[at] === "failed");
     if (sendsArp && unresolved.length > 0) await neighbours.ask(unresolved, this.#abort.signal);
     return this.#silent;
   }

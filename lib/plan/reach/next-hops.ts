@@ -119,14 +119,14 @@ export function* nextHopNotices(
   silent: readonly SilentHop[],
 ): Chunked<readonly Degradation[]> {
   if (silent.length === 0) return [];
-  const all = silent.map((hop) => ({ hop, affected: [] as ObservedRoute[] }));
+  const all = new Map(silent.map((hop) => [hopKey(hop), { hop, affected: [] as ObservedRoute[] }]));
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
-    if (!leadsToRouter(route)) return;
-    for (const { hop, affected } of all)
-      if (route.via === hop.via && route.interface === hop.interface) affected.push(route);
+    const { via, interface: name } = route;
+    if (via === undefined || name === undefined || !leadsToRouter(route)) return;
+    all.get(hopKey({ via, interface: name }))?.affected.push(route);
   });
   // Those of other programs' routes, and hosts, make objects not Ready.
-  const found = all.filter(({ affected }) => affected.length > 0);
+  const found = [...all.values()].filter(({ affected }) => affected.length > 0);
   if (found.length === 0) return [];
   const named = found.slice(0, maxNamed);
   const messages = named.map(({ hop, affected: [first, ...others] }) => {

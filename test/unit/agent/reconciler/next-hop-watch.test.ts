@@ -119,3 +119,10 @@ t.test("a permanent entry of a host is compared, too, and forgotten with it", as
   permanent.length = 0;
   t.same(await watch.observe([router], [], true), []);
 });
+
+t.test("a host whose permanent entry has just gone may be absent", async (t) => {
+  const pod = hop("10.0.1.5");
+  const { watch, asked } = watchOver({ "10.0.1.5": "failed" }, {}, [pod]);
+  t.same(await watch.observe([], [], true), []);
+  t.same(asked, [], "nobody asks for it");
+});
