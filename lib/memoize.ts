@@ -70,23 +70,37 @@ class LastAnswer<Arguments extends readonly unknown[], Answer> {
 }
 
 /** Returns the previous value as long as `isEqual`, so that equal values keep one identity. */
-export function stabilize<T>(isEqual: (one: T, other: T) => boolean): (value: T) => T {
-  let last: { readonly value: T } | undefined;
-  return (value) => {
-    if (last === undefined || !isEqual(last.value, value)) last = { value };
-    return last.value;
-  };
+export function stabilize<T extends object>(isEqual: (one: T, other: T) => boolean): (value: T) => T {
+  const memory = new StableValue<T>();
+  return (value) => memory.known(value) ?? memory.keep(value, memory.last && isEqual(memory.last, value));
 }
 
 /** Like {@link stabilize}, for a comparison in parts. */
-export function stabilizeChunked<T>(
+export function stabilizeChunked<T extends object>(
   isEqual: (one: T, other: T) => Chunked<boolean>,
 ): (value: T) => Chunked<T> {
-  let last: { readonly value: T } | undefined;
+  const memory = new StableValue<T>();
   return function* (value) {
-    if (last === undefined || !(yield* isEqual(last.value, value))) last = { value };
-    return last.value;
+    return memory.known(value) ?? memory.keep(value, memory.last && (yield* isEqual(memory.last, value)));
   };
+}
+
+class StableValue<T extends object> {
+  /** The value that stands for all that equal it. */
+  last: T | undefined;
+  /** The value that was compared with it: it comes again as long as its giver has no newer one. */
+  #given: WeakRef<T> | undefined;
+
+  /** `undefined` if `value` has to be compared with the last one. */
+  known(value: T): T | undefined {
+    return value === this.#given?.deref() ? this.last : undefined;
+  }
+
+  keep(value: T, isEqual: boolean | undefined): T {
+    this.#given = new WeakRef(value);
+    if (this.last === undefined || !isEqual) this.last = value;
+    return this.last;
+  }
 }
 
 /** Whether both sets have the same members. */

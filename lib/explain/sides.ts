@@ -18,7 +18,8 @@ export function homeOf(address: Ip, world: World): InterfaceName | undefined {
   return connectedTo(address, world) ?? namedAs(address, world);
 }
 
-function connectedTo(address: Ip, { subnets, program }: World): InterfaceName | undefined {
+/** The interface in whose subnet the address is. */
+export function connectedTo(address: Ip, { subnets, program }: World): InterfaceName | undefined {
   return subnets.find(({ cidr }) => program.family.contains(cidr, address))?.interface;
 }
 

@@ -1,11 +1,13 @@
 /** Follows the answer to a packet. */
 import type { Chunked } from "../chunked.ts";
+import type { Ip } from "../model/ip.ts";
 import { addressFault } from "./address.ts";
 import type { Outcome } from "./explanation.ts";
 import { type FlowTranslation, isTranslating } from "./follow.ts";
 import { type Journey, travel } from "./journey.ts";
 import type { Notes } from "./notes.ts";
 import type { Packet } from "./packet.ts";
+import { connectedTo } from "./sides.ts";
 import type { World } from "./world.ts";
 
 /** The answer: `undefined` if it finds its way. */
@@ -27,10 +29,9 @@ export function* wayBack(
     }
   }
   const isRedirected = last.destination !== packet.destination;
-  if (packet.in === last.out && last.out === program.vpcInterface && isRedirected && !isSourceChanged) {
-    const detail = `no hairpin rule translates the source: ${last.destination} answers past the gateway, from its own address`;
-    notes.step({ stage: "reverse", result: "stops", detail });
-    return { verdict: "dropped", code: "NoSnat" };
+  if (packet.in === last.out && last.out === program.vpcInterface && !isSourceChanged) {
+    const past = pastGateway(packet, last.destination, isRedirected, world, notes);
+    if (past !== "by the gateway") return past;
   }
   if (packet.source === undefined || last.source === undefined) {
     notes.uncheck("the way back, which depends on the client's address");
@@ -83,4 +84,28 @@ export function* wayBack(
   const { code, rule, detail } = end;
   notes.step({ stage: "reverse", result: "stops", ...(rule && { rule }), detail: `the answer: ${detail}` });
   return { verdict: "dropped", code };
+}
+
+/**
+ * The answer between two hosts of the VPC whose packet the gateway sent back where it came from, with its source: it goes to
+ * that source. A host of the gateway's own subnet gets it without the gateway.
+ */
+function pastGateway(
+  { source }: Packet,
+  host: Ip,
+  isRedirected: boolean,
+  world: World,
+  notes: Notes,
+): Outcome | "by the gateway" | undefined {
+  if (isRedirected) {
+    const isNear = source !== undefined && connectedTo(source, world) === world.program.vpcInterface;
+    const detail = `no hairpin rule translates the source: ${host} ${isNear ? "answers" : "may answer"} past the gateway, from its own address`;
+    notes.step({ stage: "reverse", result: "stops", detail });
+    return { verdict: isNear ? "dropped" : "unknown", code: "NoSnat" };
+  }
+  if (source === undefined || connectedTo(source, world) !== world.program.vpcInterface)
+    return "by the gateway";
+  notes.step({ stage: "reverse", result: "none", detail: `${host} answers past the gateway` });
+  notes.uncheck(`what ${host} answers`);
+  return undefined;
 }

@@ -65,7 +65,11 @@ export class KeptReading<Observed, Transaction> {
     for (let reading = 1; reading <= maxReadings; reading++) {
       const generation = await readGeneration(this.#netlink, signal);
       const { observed, written = [] } = (this.#isForgotten ? undefined : this.#keptAt(generation)) ?? {};
-      if (observed !== undefined && written.length === 0) return observed;
+      if (observed !== undefined && written.length === 0) {
+        // Otherwise more and more commits lie between, of which only the latest are known.
+        this.#kept = { generation, observed, written };
+        return observed;
+      }
       const read =
         (observed && (await this.#readers.touched(observed, written, signal))) ??
         (await this.#readers.all(signal));

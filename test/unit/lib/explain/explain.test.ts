@@ -117,7 +117,20 @@ const rows: readonly Row[] = [
     sample: without("HAIRPIN_SNAT"),
     packet: "10.0.1.6:1000 > 203.0.113.10:443",
     is: ["dropped", "NoSnat"],
-    step: ["reverse", /past the gateway/],
+    step: ["reverse", /answers past the gateway/],
+  },
+  {
+    what: "the same from behind a router, which may lead the answer to the gateway",
+    sample: without("HAIRPIN_SNAT"),
+    packet: "10.0.2.6:1000 > 203.0.113.10:443",
+    is: ["unknown", "NoSnat"],
+    step: ["reverse", /may answer past the gateway/],
+  },
+  {
+    what: "between hosts of the VPC, of which one is in the gateway's subnet",
+    packet: "10.0.1.6:1000 > 10.0.2.6:80",
+    is: ["delivered", "NoSnat"],
+    step: ["reverse", /answers past the gateway/],
   },
   {
     what: "a DNAT beside a FIP",
