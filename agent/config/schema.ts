@@ -138,7 +138,7 @@ export const SettingsSchema = Type.Object({
   }),
   arpProbe: parsed(durationBetween(0, 10_000), "a duration up to 10s; 0 is off", {
     description:
-      "How long the agent probes by ARP for another holder before it adds an EIP; 0 also disables conflict detection for EIPs already held.",
+      "How long the agent probes by ARP for another holder before it adds an EIP; 0 also disables conflict detection for EIPs already held, and a start announces only the EIPs that it adds.",
     default: "200ms",
   }),
   accounting: oneOf(["on", "off"], {

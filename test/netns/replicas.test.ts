@@ -3,6 +3,7 @@
  * until something is translated, and a replica that was never initialized gets no traffic.
  */
 import { rm } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import { plugInSecondGateway, secondGateway } from "../faults/second-gateway.ts";
 import { AgentProcess } from "../support/agent-process.ts";
@@ -15,7 +16,7 @@ import { labAddresses } from "../support/lab.ts";
 import { inNamespace } from "../support/namespaces.ts";
 import { callScript } from "../support/nat-gateway.ts";
 import { run, until } from "../support/run.ts";
-import { tcp, udp } from "../support/targets.ts";
+import { outsideTcp, tcp, udp } from "../support/targets.ts";
 
 const eip = "203.0.113.10";
 const calls = [
@@ -32,11 +33,13 @@ const watched = (mac: string) => `
 table bridge replicas {
   set said_by_first { type ipv4_addr; flags dynamic; size 1024; }
   set said_by_second { type ipv4_addr; flags dynamic; size 1024; }
+  set announced_by_second { type ipv4_addr; flags dynamic; size 1024; }
   set to_second { type ipv4_addr; flags dynamic; size 1024; }
   chain pre {
     type filter hook prerouting priority -300; policy accept;
     iifname "gw-out" arp saddr ip != 0.0.0.0 add @said_by_first { arp saddr ip }
     iifname "gw2-out" arp saddr ip != 0.0.0.0 add @said_by_second { arp saddr ip }
+    iifname "gw2-out" ether daddr ff:ff:ff:ff:ff:ff arp saddr ip != 0.0.0.0 add @announced_by_second { arp saddr ip }
     ether daddr ${mac} ip daddr != ${secondGateway.external} add @to_second { ip daddr }
   }
 }
@@ -138,7 +141,23 @@ for (const dataplane of dataplanes) {
         t.same(body.items, []);
       }
       t.match(await pod1.ask(udp(secondGateway.vpc, bfd)), { answeredBy: "gw" });
+      await until("its announcements to end", async () => {
+        await onWire(["flush", "set", "bridge", "replicas", "announced_by_second"]);
+        await delay(4_000);
+        return (await addressesIn("announced_by_second")).length === 0;
+      });
+      // Hosts outside know the EIP at the first one, as after its next announcement.
+      const [{ address: first }] = JSON.parse(
+        await run("ip", ["-n", gw.lab.namespaceOf("gw"), "-j", "link", "show", "net1"]),
+      ) as [{ readonly address: string }];
+      await gw.lab.ip("outside", `neigh replace ${eip} lladdr ${first} dev eth0 nud reachable`);
+      const stream = await pod1.open(outsideTcp);
+      t.ok(await stream.advance(1_000));
       t.same(await restart(), [], "a restart writes nothing");
+      await delay(1_000);
+      t.same(await addressesIn("announced_by_second"), [], "it does not take the EIP's packets to itself");
+      t.ok(await stream.advance(20_000), "a flow through the other one goes on");
+      t.ok((await stream.close()).isIntact);
       t.match(await agent.api.status(), { bfdGate: "open", degraded: [] });
       t.match(await pod1.ask(udp(secondGateway.vpc, bfd)), { answeredBy: "gw" });
     });

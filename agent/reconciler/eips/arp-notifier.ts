@@ -14,7 +14,7 @@ import type { HeldEips } from "./held-eips.ts";
 
 export interface ArpNotifierDeps {
   readonly announcer: Pick<Announcer, "announce">;
-  readonly arpProbe: Pick<ArpProbe, "isFree">;
+  readonly arpProbe: Pick<ArpProbe, "isFree" | "isProbing">;
   readonly arpConflicts: Pick<ArpConflicts, "probe">;
   /** What announcements and probes look up. */
   readonly heldEips: Pick<HeldEips, "prepare">;
@@ -23,7 +23,7 @@ export interface ArpNotifierDeps {
 export class ArpNotifier {
   readonly #deps: ArpNotifierDeps;
   /** The links that were up with a carrier at the last pass, by name, index and MAC. */
-  #workingLinks: ReadonlySet<string> = new Set();
+  #workingLinks: ReadonlySet<string> | undefined;
 
   constructor(deps: ArpNotifierDeps) {
     this.#deps = deps;
@@ -33,6 +33,9 @@ export class ArpNotifier {
    * Announces added EIPs, and all EIPs of a link that came up, was recreated or has a new MAC (at start this is every
    * link), because hosts may have another MAC in their cache. Probes for other holders of EIPs that were not probed
    * before they were added.
+   *
+   * Where other hosts may hold the same EIPs (replicas), a start announces none that the kernel held already: that would
+   * take the packets of live flows away from the replica that translates them.
    */
   async announceNew({ eips }: Program, before: ObservedNetwork, after: ObservedNetwork): Promise<void> {
     const { announcer, arpProbe, arpConflicts, heldEips } = this.#deps;
@@ -52,9 +55,11 @@ export class ArpNotifier {
   }
 
   #linksThatCameUp({ links }: ObservedNetwork): ReadonlySet<InterfaceName> {
-    const known = this.#workingLinks;
+    const known = this.#workingLinks ?? new Set();
+    const isQuiet = this.#workingLinks === undefined && !this.#deps.arpProbe.isProbing;
     const working = links.filter(({ isUp, hasCarrier }) => isUp && hasCarrier);
     this.#workingLinks = new Set(working.map(linkKey));
+    if (isQuiet) return new Set();
     return new Set(working.filter((link) => !known.has(linkKey(link))).map(({ name }) => name));
   }
 }

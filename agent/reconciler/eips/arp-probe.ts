@@ -56,6 +56,11 @@ export class ArpProbe {
     this.#options = options;
   }
 
+  /** False: other hosts may hold the same EIPs. */
+  get isProbing(): boolean {
+    return this.#options.announcer !== undefined;
+  }
+
   /**
    * Returns the state of `candidates` (desired addresses that the kernel does not hold), and starts probes for new
    * ones. Forgets addresses that are no longer candidates. In parts.

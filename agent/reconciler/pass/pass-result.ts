@@ -29,7 +29,7 @@ export interface PassDeps {
   /** One of the subsystems: the ledger forgets an EIP when its flows are ended, and reports contain their number. */
   readonly flows: Pick<FlowSubsystem, "currentSweep">;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly arpProbe: Pick<ArpProbe, "probeState" | "review" | "isFree" | "mayAdd">;
+  readonly arpProbe: Pick<ArpProbe, "probeState" | "review" | "isFree" | "isProbing" | "mayAdd">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "probe">;
   readonly heldEips: Pick<HeldEips, "prepare">;
   readonly clock: Clock;

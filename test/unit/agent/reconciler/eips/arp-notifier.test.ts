@@ -22,14 +22,14 @@ function network(held: readonly number[], links: readonly ObservedLink[] = [link
   return { links, addresses, routes: [], sysctls: new Map() };
 }
 
-function setUp() {
+function setUp(isProbing = true) {
   const told = { announced: [] as string[], probed: [] as string[] };
   const free = new Set<string>();
   const notifier = new ArpNotifier({
     announcer: {
       announce: (places) => told.announced.push(...places.map(({ address }) => address.slice(-2))),
     },
-    arpProbe: { isFree: (address) => free.has(address) },
+    arpProbe: { isProbing, isFree: (address) => free.has(address) },
     heldEips: new HeldEips(),
     arpConflicts: { probe: (places) => told.probed.push(...places.map(({ address }) => address.slice(-2))) },
   });
@@ -49,6 +49,13 @@ t.test("at start all EIPs are announced, and held ones are probed", async (t) =>
   const rest = network([0, 1]);
   t.strictSame(await tell(rest), [[], []], "a pass that finds all as it was tells nothing");
   t.strictSame(await tell(rest, network([0, 1])), [[], []]);
+});
+
+t.test("where others may hold the same EIPs, a start announces only those that it adds", async (t) => {
+  const { tell } = setUp(false);
+  t.strictSame((await tell(network([0]), network([0, 1])))[0], ["11"]);
+  t.strictSame((await tell(network([0, 1]), network([0, 1], [eth0])))[0], []);
+  t.strictSame((await tell(network([0, 1])))[0], ["10", "11"], "its link came up");
 });
 
 t.test("added EIPs are announced; EIPs restored without a probe are probed afterwards", async (t) => {
