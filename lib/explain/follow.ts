@@ -222,7 +222,7 @@ class ChainWalker {
       case "harm":
         if (effect.isMaybe) {
           this.#note(chain, rule);
-          return "accepted";
+          return effect.verb === "does not track" || effect.verb === "rewrites" ? "continues" : "accepted";
         }
         switch (effect.verb) {
           case "drops":

@@ -220,7 +220,10 @@ function effectOf(words: readonly string[], at: number): Effect {
   if (words[at] === "-g") return { kind: "goto", chain: target };
   if (verb !== undefined) return { kind: "harm", verb };
   if (target === "CT") {
-    return words.includes("--notrack") ? { kind: "harm", verb: "does not track" } : { kind: "continue" };
+    if (words.includes("--notrack")) return { kind: "harm", verb: "does not track" };
+    // A flow is found again only if packets of both directions get the same zone.
+    const isElsewhere = words.some((word, index) => /^--zone/.test(word) && words[index + 1] !== "0");
+    return isElsewhere ? { kind: "harm", verb: "does not track", isMaybe: true } : { kind: "continue" };
   }
   if (target === "TTL" && isFatalTtl(words.slice(at))) return { kind: "harm", verb: "rewrites" };
   if (target === "ACCEPT") return { kind: "accept" };

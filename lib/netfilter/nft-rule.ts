@@ -54,6 +54,9 @@ const harms: Readonly<Record<string, HarmVerb>> = {
   tproxy: "takes",
   fwd: "takes",
 };
+const rewrites: Effect = { kind: "harm", verb: "rewrites" };
+const mayRewrite: Effect = { kind: "harm", verb: "rewrites", isMaybe: true };
+const mayNotTrack: Effect = { kind: "harm", verb: "does not track", isMaybe: true };
 const ports: ReadonlySet<string> = new Set(["tcp", "udp", "sctp", "dccp", "udplite", "th"]);
 const states = ["invalid", "established", "related", "new", "", "", "untracked"];
 
@@ -119,7 +122,7 @@ class RuleReader {
         return this.#meta(this.#take());
       case "ether":
         if (this.#take() === "type") return this.#isIpv4(["ip", "0x0800"]);
-        if (this.#peek() === "set") return this.#rewrites();
+        if (this.#peek() === "set") return this.#end(rewrites);
         this.#operand();
         return this.#limitCertainty("part");
       case "ct":
@@ -144,11 +147,11 @@ class RuleReader {
     if (field !== "saddr" && field !== "daddr") {
       if (this.#peek() === "set") {
         const isFatal = field === "ttl" ? Number(this.#words[1]) < minTtl : !/^(?:dscp|ecn)$/.test(field);
-        return isFatal ? this.#rewrites() : this.#skip(2);
+        return isFatal ? this.#end(rewrites) : this.#skip(2);
       }
       return this.#size(field);
     }
-    if (this.#peek() === "set") return this.#rewrites();
+    if (this.#peek() === "set") return this.#end(rewrites);
     const { values, isInverted } = this.#operand();
     const [set = ""] = values;
     const ranges = set.startsWith("@") ? this.#sets.get(set.slice(1)) : rangesOf(values);
@@ -158,7 +161,11 @@ class RuleReader {
   }
 
   #meta(key: string): boolean {
-    if (this.#peek() === "set") return this.#skip(2);
+    if (this.#peek() === "set") {
+      // The kernel forwards only what is for the host, but this may be a chain where it does not look any more.
+      const isForOthers = key === "pkttype" && !/^(?:host|unicast|0)$/.test(this.#words[1] ?? "");
+      return isForOthers ? this.#end(mayRewrite) : this.#skip(2);
+    }
     if (key === "l4proto") return this.#name("protocol", protocolName);
     if (key === "nfproto") return this.#isIpv4(["ipv4", "2"]);
     if (key === "protocol") return this.#isIpv4(["ip", "0x0800"]);
@@ -185,7 +192,10 @@ class RuleReader {
   }
 
   #conntrack(key: string): boolean {
-    if (this.#peek() === "set") return this.#skip(2);
+    if (/^(?:original|reply)$/.test(key) && this.#peek() === "zone") return this.#conntrack(this.#take());
+    // A flow is found again only if packets of both directions get the same zone.
+    const isElsewhere = key === "zone" && this.#words[1] !== "0";
+    if (this.#peek() === "set") return isElsewhere ? this.#end(mayNotTrack) : this.#skip(2);
     if (key !== "state") {
       this.#operand();
       return false;
@@ -201,7 +211,7 @@ class RuleReader {
       this.#words.splice(0);
       return true;
     }
-    if (this.#peek() === "set") return this.#rewrites();
+    if (this.#peek() === "set") return this.#end(rewrites);
     const { values, isInverted } = this.#operand();
     if (field !== "dport" && field !== "sport") {
       if (this.#peek() === "/") this.#skip(2);
@@ -239,10 +249,6 @@ class RuleReader {
   #is(field: NameTest["field"], names: readonly string[]): boolean {
     this.tests.push({ field, names, isInverted: false });
     return true;
-  }
-
-  #rewrites(): boolean {
-    return this.#end({ kind: "harm", verb: "rewrites" });
   }
 
   /** The words that follow belong to the effect. */

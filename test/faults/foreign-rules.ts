@@ -217,6 +217,29 @@ const byNft: readonly Row[] = [
     cause: /nft ip other c: notrack does not track its packets/,
   },
   {
+    what: "packets of one side are tracked in a zone",
+    commands: nftChain("type filter hook prerouting priority -300;", 'iifname "net1" ct zone set 5'),
+    undo: noOther,
+    degraded: named,
+    dead: [...flowNames],
+    cause: /nft ip other c: iifname "net1" ct zone set 5 may not track/,
+  },
+  {
+    what: "packets of both sides are tracked in a zone",
+    commands: nftChain("type filter hook prerouting priority -300;", "ct zone set 5"),
+    undo: noOther,
+    degraded: named,
+    cause: /nft ip other c: ct zone set 5 may not track/,
+  },
+  {
+    what: "packets look as if they were for others",
+    commands: nftChain("type filter hook prerouting priority -300;", "meta pkttype set other"),
+    undo: noOther,
+    degraded: named,
+    dead: [...flowNames],
+    cause: /nft ip other c: meta pkttype set other may rewrite/,
+  },
+  {
     what: "an earlier chain translates a mapped port",
     commands: nftChain(
       "type nat hook prerouting priority -110;",
@@ -590,6 +613,14 @@ function byIptables(variant: Variant): readonly Row[] {
       undo: [`${variant} -t raw -F PREROUTING`],
       ...allStopped,
       cause: new RegExp(`${variant} -t raw -A PREROUTING -j CT --notrack does not track its packets`),
+    },
+    {
+      what: `${variant}: packets of one side are tracked in a zone`,
+      commands: [`${variant} -t raw -A PREROUTING -i eth0 -j CT --zone 7`],
+      undo: [`${variant} -t raw -F PREROUTING`],
+      degraded: named,
+      dead: [...flowNames],
+      cause: new RegExp(`${variant} -t raw -A PREROUTING -i eth0 -j CT --zone 7 may not track`),
     },
     {
       what: `${variant}: packets that the next router drops`,

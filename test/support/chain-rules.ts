@@ -14,6 +14,6 @@ export function testsInWords({ tests, beyond }: ChainRule): string {
 
 /** `drops`, `goto OTHER`, `accept`. */
 export function effectInWords({ effect }: ChainRule): string {
-  if (effect.kind === "harm") return effect.verb;
+  if (effect.kind === "harm") return effect.isMaybe ? `maybe ${effect.verb}` : effect.verb;
   return "chain" in effect ? `${effect.kind} ${effect.chain}` : effect.kind;
 }
