@@ -19,21 +19,35 @@ export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
 export const knowPods: readonly Command[] = [
   "for pod in 10.0.1.5 10.0.1.6; do ping -qc1 -w5 $pod >/dev/null; ip neigh replace $pod dev eth0 lladdr $(ip neigh show $pod dev eth0 | grep -o '[0-9a-f:]\\{17\\}') nud permanent; done",
 ];
-export const podsForget: readonly Command[] = (["pod1", "pod2"] as const).map((at) => ({
-  at,
-  line: "ip neigh flush dev eth0",
-}));
-export const forgetPods = "for pod in 10.0.1.5 10.0.1.6; do ip neigh del $pod dev eth0; done";
+/** They do not learn it from ARP requests of the gateway, which it also sends. */
+export const podsForget: readonly Command[] = (["pod1", "pod2"] as const).flatMap((at) =>
+  [
+    "nft add table arp deaf",
+    "nft add chain arp deaf in '{ type filter hook input priority 0; }'",
+    "nft add rule arp deaf in arp operation request drop",
+    "ip neigh flush dev eth0",
+  ].map((line) => ({ at, line })),
+);
+export const forgetPods: readonly Command[] = [
+  "for pod in 10.0.1.5 10.0.1.6; do ip neigh del $pod dev eth0; done",
+  { at: "pod1", line: "nft delete table arp deaf" },
+  { at: "pod2", line: "nft delete table arp deaf" },
+];
 
 /**
  * The outside host believes no announcement. The agent may still announce EIPs of an earlier row, which would answer the
  * host's ARP requests.
  */
-export const deafToAnnouncements: readonly Command[] = [
-  "add table arp deaf",
-  "add chain arp deaf in { type filter hook input priority 0; }",
-  "add rule arp deaf in arp saddr ip 203.0.113.10-203.0.113.11 drop",
-].map((command) => ({ at: "outside", line: `nft '${command}'` }));
+export const deafToAnnouncements = deafToAnnouncementsOf("203.0.113.10-203.0.113.11");
+
+/** The same for some addresses. */
+export function deafToAnnouncementsOf(addresses: string): readonly Command[] {
+  return [
+    "add table arp deaf",
+    "add chain arp deaf in { type filter hook input priority 0; }",
+    `add rule arp deaf in arp saddr ip ${addresses} drop`,
+  ].map((command) => ({ at: "outside", line: `nft '${command}'` }));
+}
 
 export interface Obstruction {
   readonly what: string;

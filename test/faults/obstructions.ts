@@ -176,6 +176,22 @@ const sysctls: readonly Obstruction[] = [
     cause: /FlowTimeoutZero: net\.netfilter\.nf_conntrack_tcp_timeout_syn_sent=0 ends flows/,
   },
   {
+    what: "conntrack forgets half-open connections at once",
+    commands: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_recv=0"],
+    undo: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_recv=60"],
+    hasEvent: false,
+    dead: ["snat"],
+    degraded: ["FlowTimeoutZero"],
+  },
+  {
+    what: "conntrack forgets open connections at once",
+    commands: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=0"],
+    undo: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=432000"],
+    hasEvent: false,
+    dead: ["snat", "dnat"],
+    degraded: ["FlowTimeoutZero"],
+  },
+  {
     what: "conntrack forgets answered connections soon",
     commands: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=5"],
     undo: ["sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=432000"],
@@ -184,7 +200,7 @@ const sysctls: readonly Obstruction[] = [
   {
     what: "no answer to ARP in the VPC",
     commands: [...knowPods, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8", ...podsForget],
-    undo: ["sysctl -qw net.ipv4.conf.eth0.arp_ignore=0", forgetPods],
+    undo: ["sysctl -qw net.ipv4.conf.eth0.arp_ignore=0", ...forgetPods],
     hasEvent: false,
     dead: [...flowNames],
     degraded: ["ArpIgnored"],

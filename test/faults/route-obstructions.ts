@@ -1,6 +1,7 @@
 /** Routes, policy routing rules and next hops that send packets another way. */
 import {
   deafToAnnouncements,
+  deafToAnnouncementsOf,
   dnat,
   everything,
   fip,
@@ -155,6 +156,32 @@ export const routes: readonly Obstruction[] = [
     cause: /10\.0\.1\.5 is not reached through eth0: the kernel uses the route blackhole .* table 255/,
   },
   {
+    what: "a blackhole ahead of an EIP's local route",
+    commands: [
+      knowOutside,
+      "ip route prepend blackhole 203.0.113.10 table local",
+      ...deafToAnnouncementsOf("203.0.113.10"),
+      { at: "outside", line: "ip neigh flush dev eth0" },
+    ],
+    undo: [
+      "ip route del blackhole 203.0.113.10 table local",
+      forgetOutside,
+      { at: "outside", line: "nft delete table arp deaf" },
+    ],
+    hasEvent: true,
+    dead: ["fip in", "fip out"],
+    notReady: ["eips/eip-10", fip],
+    degraded: ["RouteConflict"],
+    cause:
+      /eips\/eip-10 NoRoute: the kernel answers no ARP for 203\.0\.113\.10, because of the route blackhole/,
+  },
+  {
+    what: "a blackhole behind an EIP's local route",
+    commands: ["ip route append blackhole 203.0.113.10 table local"],
+    undo: ["ip route del blackhole 203.0.113.10 table local"],
+    hasEvent: true,
+  },
+  {
     what: "a DNAT's backend as the gateway's own address, by a route",
     commands: ["ip route add local 10.0.1.6/32 dev lo"],
     undo: ["ip route del local 10.0.1.6/32 dev lo"],
@@ -206,7 +233,7 @@ export const routes: readonly Obstruction[] = [
     commands: [...knowPods, "ip route del local 10.0.1.254 dev eth0 table local", ...podsForget],
     undo: [
       "ip route add local 10.0.1.254 dev eth0 table local proto kernel scope host src 10.0.1.254",
-      forgetPods,
+      ...forgetPods,
     ],
     hasEvent: true,
     dead: [...flowNames],
@@ -223,7 +250,7 @@ export const routes: readonly Obstruction[] = [
     undo: [
       "ip route del 10.0.0.0/8; ip route del 10.0.1.0/24 dev eth0; ip address add 10.0.1.254/24 dev eth0",
       "ip route add 10.0.0.0/8 via 10.0.1.1 dev eth0",
-      forgetPods,
+      ...forgetPods,
     ],
     hasEvent: true,
     dead: [...flowNames],

@@ -567,6 +567,13 @@ function tests(): void {
       ],
       "of the local table only what people add",
     );
+    await ip("route append blackhole 203.0.113.2 table local; route prepend blackhole 10.0.1.2 table local");
+    t.same(
+      (await paths()).tables.get(localTable)?.map(({ destination }) => destination),
+      ["10.0.1.2/32", "10.9.0.5/32", "10.9.0.6/32"],
+      "not what comes after the kernel's own",
+    );
+    await ip("route del blackhole 203.0.113.2 table local; route del blackhole 10.0.1.2 table local");
     await ip("route del blackhole 10.9.0.5/32 table local; route del local 10.9.0.6/32 dev lo");
 
     await ip("link set net1 mtu 1400; link add mv9 link eth0 type macvlan mode passthru");

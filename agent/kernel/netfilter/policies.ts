@@ -37,18 +37,14 @@ export async function readPolicyChains(
   const chains = policyChains(read, (index) => links.find((link) => link.index === index)?.name);
   if (chains.length === 0) return [];
   const names = ["all", ...links.map(({ name }) => name)];
-  const withSetting = async (setting: string) => {
-    const values = await Promise.all(
-      names.map((name) => {
-        const key = `${policyFamily.sysctls.devices}.${name}.${setting}` as SysctlKey;
-        return readSysctl(sysctlRoot, key, policyFamily, signal);
-      }),
-    );
-    return names.filter((_, at) => values[at] === 1);
-  };
+  const withSetting = (setting: string) =>
+    names.filter((name) => {
+      const key = `${policyFamily.sysctls.devices}.${name}.${setting}` as SysctlKey;
+      return readSysctl(sysctlRoot, key, policyFamily) === 1;
+    });
   return withSwitches(chains, {
-    policy: await withSetting("disable_policy"),
-    xfrm: await withSetting("disable_xfrm"),
+    policy: withSetting("disable_policy"),
+    xfrm: withSetting("disable_xfrm"),
   });
 }
 

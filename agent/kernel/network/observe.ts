@@ -65,9 +65,7 @@ export class NetworkReader {
     const unrouted = local === undefined ? [] : await this.#readUnrouted(addresses, local, links, signal);
     const main = await this.#readRoutes(dumpRoutes(mainTable, family), tables.main, signal);
     const own = await this.#readRoutes(dumpRoutes(localTable, family, routeProtocol), tables.own, signal);
-    const keys = sysctlsOfAll(family);
-    const values = await Promise.all(keys.map((key) => readSysctl(this.#sysctlRoot, key, family, signal)));
-    for (const [at, key] of keys.entries()) settings.set(key, values[at]);
+    for (const key of sysctlsOfAll(family)) settings.set(key, readSysctl(this.#sysctlRoot, key, family));
     return this.#keepNetwork({
       links,
       addresses,

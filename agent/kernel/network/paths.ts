@@ -32,8 +32,24 @@ export class PathReader {
     const foreign: ObservedRoute[] = [];
     for (const protocol of protocolsByHand)
       foreign.push(...(await this.#readTable(localTable, names, signal, protocol)));
-    if (foreign.length > 0) tables.set(localTable, foreign);
+    const effective = await this.#effective(foreign, names, signal);
+    if (effective.length > 0) tables.set(localTable, effective);
     return this.#keep({ rules, tables });
+  }
+
+  /** Of those that refuse one address, only the ones ahead of other routes for it: the kernel keeps the table in that order. */
+  async #effective(
+    routes: readonly ObservedRoute[],
+    names: LinkNames,
+    signal: AbortSignal,
+  ): Promise<readonly ObservedRoute[]> {
+    const isRefusing = ({ type, destination }: ObservedRoute) =>
+      type !== "local" && destination.endsWith(this.#family.hostSuffix);
+    if (!routes.some(isRefusing)) return routes;
+    const first = new Map<string, ObservedRoute>();
+    for (const route of await this.#readTable(localTable, names, signal))
+      if (!first.has(route.destination)) first.set(route.destination, route);
+    return routes.filter((route) => !isRefusing(route) || isSameJson(route, first.get(route.destination)));
   }
 
   async #readRules(signal: AbortSignal): Promise<readonly PolicyRule[]> {

@@ -4,7 +4,7 @@ import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
-import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import type { ObservedAddress, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import { kernelProtocol } from "../network/bindings.ts";
 import { mainTable } from "../network/routes.ts";
 
@@ -16,7 +16,8 @@ const lookedAtOnce = 5_000;
  *
  * - of the main table: those that lead into a connected subnet of the gateway by another interface than that subnet's, and
  *   those for a part of the Internet that do not leave by an external interface;
- * - of the local table: those that people added for a part of the Internet or all of it.
+ * - of the local table: those that people added for a part of the Internet or all of it, or ahead of the kernel's own for an address of
+ *   the gateway.
  *
  * @param local the routes that people added to the local table
  */
@@ -26,6 +27,7 @@ export function* conflictingRoutes(
   outside: readonly InterfaceName[],
   family: Family,
   local: readonly ObservedRoute[] = [],
+  addresses: readonly ObservedAddress[] = [],
 ): Chunked<readonly ObservedRoute[]> {
   const subnets = new PrefixTable<ObservedRoute>(family);
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
@@ -34,6 +36,13 @@ export function* conflictingRoutes(
   });
   const isWide = ({ destination }: ObservedRoute) => prefixLengthOf(destination) < family.widestNetwork;
   const wide = local.filter((route) => route.type !== "throw" && isWide(route) && !isBy(route, outside));
+  const used = [vpc, ...outside];
+  const hidesAddress = ({ type, destination }: ObservedRoute) =>
+    type !== "local" &&
+    addresses.some(
+      (one) => used.includes(one.interface) && destination === `${one.address}${family.hostSuffix}`,
+    );
+  const hiding = local.filter(hidesAddress);
   const inMain = yield* filterChunked(routes, lookedAtOnce, (route) => {
     if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
     const length = prefixLengthOf(route.destination);
@@ -42,7 +51,7 @@ export function* conflictingRoutes(
     if (subnet?.interface === undefined || prefixLengthOf(subnet.destination) > length) return false;
     return !isBy(route, [subnet.interface]);
   });
-  return [...inMain, ...wide];
+  return [...inMain, ...wide, ...hiding];
 }
 
 /**

@@ -112,6 +112,7 @@ function* notices(
     outside,
     family,
     paths.tables.get(localTable),
+    network.addresses,
   );
   const unnamed = hidden.filter(
     ({ choice: { route, rule } }) =>

@@ -5,7 +5,7 @@ import { type Cidr, type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
-import { mainTable, routeProtocol } from "../network/routes.ts";
+import { mainTable, routeProtocol, routeText } from "../network/routes.ts";
 import { hopKey, type SilentHop, silentText } from "./next-hops.ts";
 import { leadsTo, routeChoiceText } from "./route-choice.ts";
 import type { Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
@@ -34,7 +34,7 @@ export function* checkReach(
   for (const eip of program.eips) {
     if (isDue()) yield;
     interfaces.set(eip.address, eip.interface);
-    check.eip(eip.id);
+    check.eip(eip.id, eip.address);
   }
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
@@ -104,8 +104,11 @@ class ReachCheck implements ReachResult {
   }
 
   /** Without the local table the kernel answers no ARP for an EIP. */
-  eip(id: ObjectId): void {
+  eip(id: ObjectId, address: Ip): void {
     if (!this.#lookup.usesLocal) this.#report(id, "no policy routing rule uses the table local");
+    const route = this.#lookup.hiding(this.#family.toValue(address));
+    if (route !== undefined)
+      this.#report(id, `the kernel answers no ARP for ${address}, because of the route ${routeText(route)}`);
   }
 
   /** Checks packets from outside to one address. */

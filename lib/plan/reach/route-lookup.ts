@@ -34,6 +34,8 @@ export interface RouteLookup {
   of(packets: Packets): RouteChoice;
   /** True for the gateway's own addresses, including EIPs. */
   isLocal(address: AddressValue): boolean;
+  /** A route that people added to the local table for this address alone and that hides the kernel's own. */
+  hiding(address: AddressValue): ObservedRoute | undefined;
   /** What only the main table decides, as if the rules used no other one. */
   inMain(packets: Packets): ObservedRoute | undefined;
   /** False if no rule uses the local table: then nothing is the gateway's own address. */
@@ -77,6 +79,11 @@ export function* compileRouteLookup(
     isPlain,
     inMain,
     usesLocal: paths.rules.length === 0 || isUsed(localTable),
+    hiding(destination) {
+      const route = tables.get(localTable)?.longest(destination);
+      const isHiding = route?.type !== "local" && route?.destination.endsWith(family.hostSuffix);
+      return isHiding ? route : undefined;
+    },
     isLocal: (address) => local.has(keyOf(address)),
     of: (packets) =>
       isPlain

@@ -378,6 +378,13 @@ t.test("the local table and the rules that every system has", async (t) => {
     t.strictSame(hidden.objects, [], "connected networks are still reached");
     t.match(hidden.notices, [/^RouteConflict: may send packets the wrong way: ip route: .* table 255/]);
   }
+  const hidden = judge({ ...world, local: ["blackhole 203.0.113.10/32", "local 203.0.113.11/32 dev lo"] });
+  t.strictSame(hidden.objects, [
+    "eips/a NoRoute: the kernel answers no ARP for 203.0.113.10, because of the route blackhole 203.0.113.10/32 table 255 proto 3",
+  ]);
+  t.match(hidden.notices, [/^RouteConflict: .* blackhole 203\.0\.113\.10\/32/]);
+  const own = judge({ ...world, local: ["throw 10.0.1.254/32"] });
+  t.match([own.objects, own.notices], [[], [/^RouteConflict: .* throw 10\.0\.1\.254\/32/]]);
   const [useLocal, useMain, useDefault] = standard.map((one) => [one]);
   const leaves = (id: string, what: string) =>
     `${id} NoRoute: ${what} does not leave by net1: no route leads there`;
