@@ -79,8 +79,6 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
   subsystem.onPassEnd({ isDone: true });
   await subsystem.apply([stepFor()], context, forever);
   t.strictSame(isEnded(), [true, false], "all were ended");
-  await subsystem.apply([stepFor()], context, forever);
-  t.equal(asked[2], asked[1], "the same question is compiled once");
   await subsystem.apply([stepFor(eip)], context, forever);
-  t.strictSame(isEnded(), [true, false, false, true]);
+  t.strictSame(isEnded(), [true, false, true]);
 });
