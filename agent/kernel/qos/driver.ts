@@ -110,6 +110,8 @@ class Driver implements QosDriver {
     }
     if (traffic.every(isRemoval)) await this.#drain(traffic.filter(isRemoval), signal);
     const failures = await this.#applyTraffic(traffic, signal);
+    // The table would put packets into classes that cannot be: the next pass polices instead, and what polices now goes on.
+    if (failures.some(isWithoutHtb)) return [...failures, ...tables.map(withoutClasses)];
     for (const { transaction } of tables) await this.#write(transaction, signal);
     return failures;
   }
@@ -129,8 +131,9 @@ class Driver implements QosDriver {
       const retried = again.findIndex(([one]) => one === step);
       const error = retried < 0 ? errors[at] : errorsAgain[retried];
       if (error === undefined || isReached(step, error)) continue;
-      if (step.kind === "root" && error.code === "ENOENT") this.#unknownKinds.add("htb");
-      failures.push({ step, code: error.code, message: error.message });
+      const failure = { step, code: error.code, message: error.message };
+      if (isWithoutHtb(failure)) this.#unknownKinds.add("htb");
+      failures.push(failure);
     }
     return failures;
   }
@@ -204,6 +207,15 @@ const encodeClass = {
 
 function isRemoval(step: QosStep): step is ClassStep {
   return step.kind === "class" && step.action === "remove";
+}
+
+/** The kernel has no HTB. */
+function isWithoutHtb({ step, code }: DriverFailure<QosStep>): boolean {
+  return step.kind === "root" && code === "ENOENT";
+}
+
+function withoutClasses(step: TableStep): DriverFailure<QosStep> {
+  return { step, code: "ENOENT", message: "this kernel has no HTB" };
 }
 
 /** It is gone already. */

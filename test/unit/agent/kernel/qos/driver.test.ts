@@ -78,7 +78,11 @@ t.test("a kernel without HTB is told in the next reading", async (t) => {
   const { driver } = driverOn(({ type }) => (type === trafficType.newQdisc ? "ENOENT" : undefined));
   t.equal((await driver.observe(signal)).hasHtb, true);
   const root: QosStep = { kind: "root", device };
-  t.match(await driver.apply([root], signal), [{ step: root, code: "ENOENT" }]);
+  const transaction = { frame: undefined, remove: new Map(), add: new Map() };
+  const table: QosStep = { kind: "table", transaction, changes: [] };
+  // A table that is written fails here: there is no nf_tables.
+  const failures = [root, table].map((step) => ({ step, code: "ENOENT" }));
+  t.match(await driver.apply([root, table], signal), failures, "what polices stays");
   t.equal((await driver.observe(signal)).hasHtb, false);
 });
 
