@@ -41,6 +41,8 @@ export interface ObservedRoute {
   readonly source?: Ip;
   /** The interfaces of the next hops, if there are several; then `via` and `interface` are `undefined`. */
   readonly hops?: readonly (InterfaceName | undefined)[];
+  /** Their routers, in the same order. */
+  readonly hopVias?: readonly (Ip | undefined)[];
   /** rtm_protocol: which program installed it. */
   readonly protocol: number;
   readonly metric: number;

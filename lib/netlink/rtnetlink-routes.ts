@@ -81,7 +81,7 @@ export function decodeRoute(
   let metric = 0;
   let via: Ip | undefined;
   let index: number | undefined;
-  let hopIndexes: readonly number[] | undefined;
+  let hops: readonly Hop[] | undefined;
   for (let at = start + routeHeader; at < end; at = nextAttribute(view, at, end)) {
     switch (attributeType(view, at)) {
       case RTA_DST:
@@ -100,7 +100,9 @@ export function decodeRoute(
         table = view.getUint32(requirePayload(view, at, end, 4), true);
         break;
       case RTA_MULTIPATH:
-        hopIndexes = readHops(view, payloadOf(at), attributeEnd(view, at, end));
+        hops = readHops(view, payloadOf(at), attributeEnd(view, at, end), (at, end) =>
+          format(read(view, requirePayload(view, at, end, addressBytes))),
+        );
         break;
     }
   }
@@ -110,7 +112,10 @@ export function decodeRoute(
     destination: makeCidr(format(destination), view.getUint8(start + 1)),
     via,
     index,
-    ...(hopIndexes !== undefined && { hopIndexes }),
+    ...(hops !== undefined && {
+      hopIndexes: hops.map((hop) => hop.index),
+      hopVias: hops.map((hop) => hop.via),
+    }),
     protocol: view.getUint8(start + 5),
     metric,
     isOnlink: (view.getUint32(start + 8, true) & RTNH_F_ONLINK) !== 0,
@@ -174,14 +179,33 @@ function typeName(number: number): ObservedRoute["type"] {
   return typeNames.get(number) ?? "other";
 }
 
-/** An array of `struct rtnexthop`, each with its own attributes: length, flags, weight, index. */
-function readHops(view: DataView, start: number, end: number): readonly number[] {
-  const indexes: number[] = [];
+interface Hop {
+  readonly index: number;
+  readonly via: Ip | undefined;
+}
+
+/**
+ * An array of `struct rtnexthop`, each with its own attributes: length, flags, weight, index.
+ *
+ * @param addressAt reads the address in the attribute at `at`
+ */
+function readHops(
+  view: DataView,
+  start: number,
+  end: number,
+  addressAt: (at: number, end: number) => Ip,
+): readonly Hop[] {
+  const hops: Hop[] = [];
   for (let at = start; at + hopHeader <= end; ) {
-    indexes.push(view.getUint32(at + 4, true));
-    at += (Math.max(view.getUint16(at, true), hopHeader) + 3) & ~3;
+    const length = Math.max(view.getUint16(at, true), hopHeader);
+    const hopEnd = Math.min(at + length, end);
+    let via: Ip | undefined;
+    for (let inner = at + hopHeader; inner < hopEnd; inner = nextAttribute(view, inner, hopEnd))
+      if (attributeType(view, inner) === RTA_GATEWAY) via = addressAt(inner, hopEnd);
+    hops.push({ index: view.getUint32(at + 4, true), via });
+    at += (length + 3) & ~3;
   }
-  return indexes;
+  return hops;
 }
 
 const hopHeader = 8;

@@ -118,6 +118,15 @@ export const routes: readonly Obstruction[] = [
     cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached .*: 10\.0\.1\.99 does not answer ARP on eth0/,
   },
   {
+    what: "a pod behind two routers that do not answer",
+    commands: ["ip route add 10.0.1.5/32 nexthop via 10.0.1.98 dev eth0 nexthop via 10.0.1.99 dev eth0"],
+    undo: ["ip route del 10.0.1.5/32"],
+    hasEvent: true,
+    dead: ["fip in", "fip out"],
+    notReady: [fip],
+    cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached .*: 10\.0\.1\.98 does not answer ARP on eth0/,
+  },
+  {
     what: "the VPC's subnet behind a router that does not answer",
     commands: ["ip route del 10.0.1.0/24 dev eth0; ip route add 10.0.1.0/24 via 10.0.1.99 dev eth0 onlink"],
     undo: [

@@ -599,6 +599,7 @@ function tests(): void {
       {
         interface: undefined,
         hops: ["eth0", "net1"],
+        hopVias: ["10.0.1.8", "203.0.113.8"],
       },
     );
     const indexOf = (name: string) => links.find((link) => link.name === name)?.index;

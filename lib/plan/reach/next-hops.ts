@@ -41,13 +41,18 @@ export function resolvingLinks({ links }: ObservedNetwork): readonly ObservedLin
 function hopsOf(network: ObservedNetwork, routes: readonly ObservedRoute[]): readonly NextHop[] {
   const hops = new Map<string, NextHop>();
   const usable = new Map(resolvingLinks(network).map((link) => [link.name, link]));
-  for (const { via, interface: name } of routes) {
+  for (const { via, interface: name } of routes.flatMap(hopsIn)) {
     const link = name === undefined ? undefined : usable.get(name);
     if (via === undefined || link === undefined) continue;
     const hop = { via, interface: link.name, index: link.index };
     hops.set(hopKey(hop), hop);
   }
   return [...hops.values()];
+}
+
+/** Where a route leads: to one router, or to several. */
+export function hopsIn(route: ObservedRoute): readonly Pick<ObservedRoute, "via" | "interface">[] {
+  return route.hops?.map((name, at) => ({ via: route.hopVias?.[at], interface: name })) ?? [route];
 }
 
 /** A text for each next hop, for use in sets. */
@@ -143,6 +148,7 @@ function leadsToRouter(route: ObservedRoute): boolean {
   return isRouted(route) && (route.protocol === routeProtocol || prefixLengthOf(route.destination) === 0);
 }
 
-function isRouted({ table, type, via }: ObservedRoute): boolean {
-  return table === mainTable && type === "unicast" && via !== undefined;
+function isRouted(route: ObservedRoute): boolean {
+  const isUnicast = route.table === mainTable && route.type === "unicast";
+  return isUnicast && hopsIn(route).some(({ via }) => via !== undefined);
 }

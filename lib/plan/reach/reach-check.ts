@@ -6,7 +6,7 @@ import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedRoute, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import { mainTable, routeProtocol, routeText } from "../network/routes.ts";
-import { hopKey, type SilentHop, silentText } from "./next-hops.ts";
+import { hopKey, hopsIn, type SilentHop, silentText } from "./next-hops.ts";
 import { leadsTo, routeChoiceText } from "./route-choice.ts";
 import type { Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
 
@@ -127,12 +127,16 @@ class ReachCheck implements ReachResult {
 
   /** @param last the next hop of a route without a router: the destination. `undefined`: many */
   #checkNextHop(id: ObjectId, what: Ip | Cidr, { route }: RouteChoice, last: Ip | undefined): void {
-    const via = route?.via ?? last;
-    if (this.#silent.size === 0 || via === undefined || route?.interface === undefined) return;
     // Routers of the agent's own routes are reported for the whole gateway.
-    if (route.protocol === routeProtocol) return;
-    const silent = this.#silent.get(hopKey({ via, interface: route.interface }));
-    if (silent !== undefined) this.#reportNotReached(id, what, silentText(silent));
+    if (this.#silent.size === 0 || route === undefined || route.protocol === routeProtocol) return;
+    const silent = hopsIn(route).map(({ via = last, interface: name }) =>
+      via === undefined || name === undefined
+        ? undefined
+        : this.#silent.get(hopKey({ via, interface: name })),
+    );
+    const [first] = silent;
+    if (first !== undefined && !silent.includes(undefined))
+      this.#reportNotReached(id, what, silentText(first));
   }
 
   /**

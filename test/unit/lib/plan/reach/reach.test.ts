@@ -546,6 +546,21 @@ t.test("objects behind a router or a host that packets do not reach", async (t) 
     "fips/f: 10.0.1.5 is not reached through eth0: 10.0.1.99 does not answer ARP on eth0",
     "dnats/d: 10.0.2.6 is not reached through eth0: 10.0.1.98 does not answer ARP on eth0",
   ]);
+  const [one, other] = [ip("10.0.1.99"), ip("10.0.1.98")];
+  const several = [
+    ...kernel,
+    route("10.0.2.0/24 dev eth0"),
+    { ...route("10.0.1.5/32 dev eth0,eth0"), hopVias: [one, other] },
+  ];
+  t.same(behind(several, one), [], "another router may be there");
+  t.same(behind(several, one, other), [
+    "fips/f: 10.0.1.5 is not reached through eth0: 10.0.1.99 does not answer ARP on eth0",
+  ]);
+  const network = { links, addresses: [], routes: several, sysctls: new Map() };
+  t.same(
+    watchedHopsOf(network).map((hop) => hop.via),
+    [one, other],
+  );
   const whole = [...kernel.slice(1), via("10.0.0.0/16 dev eth0", "10.0.1.1")];
   t.match(behind(whole, "10.0.1.1"), [/^fips\/f/, /^dnats\/d/, /^snats\/s: 10\.0\.0\.0\/16 is not reached/]);
   t.same(
