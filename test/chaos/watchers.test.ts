@@ -24,6 +24,8 @@ const readerKillEvery = 5;
 const random = randomFrom(seed);
 t.comment(`seed ${seed}`);
 
+/** A deleted one is never used again: 410. */
+let uids = 0;
 const below = (count: number) => Math.floor(random() * count);
 const addressOf = (index: number) => `198.18.${index >> 8}.${index & 255}/15`;
 const internalOf = (index: number) => `10.${100 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`;
@@ -46,7 +48,7 @@ function randomBatch() {
   for (const index of chosen) {
     const eip = `eip-${index}`;
     const choice = random();
-    if (choice < 0.1) upsert.eips?.push({ name: eip, address: addressOf(index), uid: `uid-${below(1e9)}` });
+    if (choice < 0.1) upsert.eips?.push({ name: eip, address: addressOf(index), uid: `uid-${++uids}` });
     else if (choice < 0.4)
       upsert.fips?.push({ name: `fip-${index}`, eip, internalIp: internalOf(below(65_000)) });
     else if (choice < 0.55) gone.fips?.push(`fip-${index}`);
