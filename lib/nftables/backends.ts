@@ -50,7 +50,7 @@ export interface BackendsRule {
 export interface ObservedBackends {
   /** Everything but what DNATs have; `undefined`: there is no table. */
   readonly frame: FrameLines;
-  /** The verdict by key. Empty if the map is not as ours. */
+  /** The verdict by key: of our map, or of another program's in its place. Empty if there is none, or several. */
   readonly elements: ReadonlyMap<string, string>;
   /** The rules of each chain that is on no hook, as {@link ruleText} where they are one of ours. */
   readonly chains: ReadonlyMap<string, string>;

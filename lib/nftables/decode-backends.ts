@@ -13,7 +13,7 @@ import {
   requirePayload,
 } from "../netlink/attributes.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
-import { backendsChain, backendsTable, drawnMap, ruleText } from "./backends.ts";
+import { backendsChain, backendsMap, backendsTable, drawnMap, ruleText } from "./backends.ts";
 import { forEachElementOf } from "./decode-elements.ts";
 import { encodeBackendsFrame, type RuleShape, ruleExpressions, unnamedMap } from "./encode-backends.ts";
 import { tableLabel } from "./family.ts";
@@ -171,10 +171,22 @@ function frameLinesOf(messages: readonly NetlinkMessage[]): readonly string[] {
   return reader.frame ?? [];
 }
 
-/** Whether the map of verdicts is as ours, so that its elements can be read. */
-export function isMapReadable(frame: readonly string[]): boolean {
+/**
+ * The map of verdicts whose elements can be read: ours, or the only one that leads from services to chains. Kube-OVN's script
+ * gives it another name, and an import reads it before the table is made again.
+ */
+export function readableMap(frame: readonly string[]): string | undefined {
   const ours = backendsFrameLines().find((line) => line.startsWith("map "));
-  return ours !== undefined && frame.includes(ours);
+  if (ours === undefined) return undefined;
+  if (frame.includes(ours)) return backendsMap;
+  const alike = frame.filter((line) => line.startsWith("map ") && typesOf(line) === typesOf(ours));
+  const [, name] = /^map 2=([0-9a-f]+)00 /.exec((alike.length === 1 && alike[0]) || "") ?? [];
+  return name === undefined ? undefined : fromHex(name);
+}
+
+/** Flags, and types and lengths of keys and values. */
+function typesOf(line: string): string {
+  return line.match(/ [3-7]=[0-9a-f]+/g)?.join("") ?? "";
 }
 
 const protocols: readonly Protocol[] = ["tcp", "udp", "sctp"];

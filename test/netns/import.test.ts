@@ -281,6 +281,17 @@ const scripted = [
   "COMMIT",
 ];
 
+/** Kube-OVN's table of DNATs with several backends. Its names are not those of the agent. */
+const scriptedBackends = [
+  "add table ip kube-ovn",
+  "add map ip kube-ovn service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }",
+  "add chain ip kube-ovn dnat-0a1b2c3d4e5f",
+  "add chain ip kube-ovn services { type nat hook prerouting priority dstnat; }",
+  "add rule ip kube-ovn dnat-0a1b2c3d4e5f meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.1.5 . 80, 1 : 10.0.1.6 . 80 }",
+  "add element ip kube-ovn service-ips { 203.0.113.11 . tcp . 9090 : goto dnat-0a1b2c3d4e5f }",
+  "add rule ip kube-ovn services ip daddr . meta l4proto . th dport vmap @service-ips",
+];
+
 /** What comes in gets to a device of its own first. */
 const scriptedLimits = [
   "ip link add ifb-net1 type ifb",
@@ -317,10 +328,13 @@ for (const dataplane of ["iptables-nft", "iptables-legacy"] as const) {
         "route add 10.9.0.0/16 via 10.0.1.1 dev eth0",
       );
       for (const command of scriptedLimits) await gw.lab.exec("gw", command.split(" "));
+      const hasBackends = dataplane === "iptables-nft";
+      if (hasBackends) for (const command of scriptedBackends) await gw.lab.exec("gw", ["nft", command]);
       const [outside, pod2] = [gw.host("outside"), gw.host("pod2")];
       const streams = [
         await outside.open(tcp("203.0.113.10")),
         await outside.open(tcp("203.0.113.11", 8080)),
+        ...(hasBackends ? [await outside.open(tcp("203.0.113.11", 9090))] : []),
         await pod2.open(outsideTcp),
       ];
       const before = await saved();
@@ -349,7 +363,7 @@ for (const dataplane of ["iptables-nft", "iptables-legacy"] as const) {
         eips: ["203.0.113.10", "203.0.113.11"],
         fips: ["203.0.113.10"],
         snats: ["203.0.113.11-10.0.0.0-16", "203.0.113.11-10.0.1.0-24"],
-        dnats: ["203.0.113.11-tcp-8080"],
+        dnats: ["203.0.113.11-tcp-8080", ...(hasBackends ? ["203.0.113.11-tcp-9090"] : [])],
         limits: ["203.0.113.10-egress", "203.0.113.10-ingress", "dev-external-egress-dst-198.51.100.0-24"],
         routes: ["10.0.0.0-8", "10.9.0.0-16"],
       });

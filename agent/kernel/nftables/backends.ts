@@ -10,7 +10,7 @@ import {
   BackendsReader,
   type Drawn,
   DrawnReader,
-  isMapReadable,
+  readableMap,
 } from "../../../lib/nftables/decode-backends.ts";
 import { dumpSetElements, encodeBackends } from "../../../lib/nftables/encode-backends.ts";
 import { dumpRules } from "../../../lib/nftables/rule-handles.ts";
@@ -118,7 +118,8 @@ export class BackendsTable implements BackendsDriver {
     for (const request of contentsOf(backendsTable)) await this.#dump(request, reader, signal);
     const drawn = await this.#readDrawn(reader.sets.keys(), signal);
     const { frame } = reader;
-    const elements = isMapReadable(frame) ? await this.#readElements(signal) : new Map();
+    const map = readableMap(frame);
+    const elements = map === undefined ? new Map() : await this.#readElements(signal, map);
     return { frame, elements, chains: reader.chains(drawn) };
   }
 
@@ -143,13 +144,13 @@ export class BackendsTable implements BackendsDriver {
     return all;
   }
 
-  async #readElements(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  async #readElements(signal: AbortSignal, map: string = backendsMap): Promise<ReadonlyMap<string, string>> {
     const elements = new Map<string, string>();
     const read: DumpVisitor = (type, view, start, end) => {
       if (type === messageType.newElements)
         forEachVerdict(view, start, end, (key, verdict) => elements.set(key, verdict));
     };
-    await this.#dump(dumpSetElements(backendsMap), { read }, signal);
+    await this.#dump(dumpSetElements(map), { read }, signal);
     return elements;
   }
 

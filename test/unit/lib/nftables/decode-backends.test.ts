@@ -9,7 +9,7 @@ import {
   BackendsReader,
   backendsFrameLines,
   DrawnReader,
-  isMapReadable,
+  readableMap,
 } from "../../../../lib/nftables/decode-backends.ts";
 import { encodeBackends, encodeBackendsFrame, encodeRule } from "../../../../lib/nftables/encode-backends.ts";
 import { hashNumber } from "../../../../lib/nftables/expressions.ts";
@@ -95,11 +95,18 @@ t.test("the frame: chains of DNATs and their maps do not count, all else does", 
   const frame = encodeBackendsFrame();
   const rule = encodeRule(chain, { protocol: "tcp", backends: [backend(1)] }, 2);
   t.same(read([...frame, newPlainChain(chain, backendsTable), ...rule]).frame, backendsFrameLines());
-  t.ok(isMapReadable(backendsFrameLines()));
+  const lines = backendsFrameLines();
+  t.equal(readableMap(lines), "dnat_backends");
+  const other = lines.map((line) => line.replace(/^map 2=[0-9a-f]+ /, "map 2=736572766963652d69707300 "));
+  t.equal(readableMap(other), "service-ips", "of Kube-OVN's script");
+  const maps = other.filter((line) => line.startsWith("map "));
+  const third = maps.map((line) => line.replace("2=7365", "2=6365"));
+  t.equal(readableMap([...other, ...third]), undefined, "one of several is not chosen");
+  t.equal(readableMap(other.map((line) => line.replace(/ 5=[0-9a-f]+/, " 5=00000004"))), undefined);
   t.equal(read([]).frame, undefined);
   t.notSame(read(frame.slice(0, -1)).frame, backendsFrameLines(), "without its rule");
   t.notSame(read([...frame, ...frame.slice(-1)]).frame, backendsFrameLines(), "with it twice");
-  t.notOk(isMapReadable(read(frame.slice(0, 1)).frame ?? []));
+  t.equal(readableMap(read(frame.slice(0, 1)).frame ?? []), undefined);
   t.equal(read([newTable("other")]).frame, undefined, "another table");
   const using = (use: number) => {
     const name = textAttribute(tableAttribute.name, backendsTable);
