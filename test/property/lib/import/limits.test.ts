@@ -47,6 +47,10 @@ function compiled({ spec, eip, interface: name }: ReadLimit): ProgramLimit {
   };
 }
 
+/** A policer cannot have the highest rates, so these are not read back: rates.test.ts. */
+const highest = 100_000 * bytesPerMbit;
+const readable = limits.map((set) => set.map((limit) => ({ ...limit, rate: Math.min(limit.rate, highest) })));
+
 /** What is the same again. The burst is only what the kernel has of it. */
 function identity({ direction, interface: name, target, rate, priority }: ProgramLimit): string {
   return JSON.stringify([direction, name, target, rate, priority]);
@@ -55,7 +59,7 @@ function identity({ direction, interface: name, target, rate, priority }: Progra
 t.test("any set, shaped or policed", async (t) => {
   const root = fc.constantFrom("default", "foreign") as fc.Arbitrary<"default" | "foreign">;
   fc.assert(
-    fc.property(limits, fc.tuple(root, root, root), (set, roots) => {
+    fc.property(readable, fc.tuple(root, root, root), (set, roots) => {
       const kernel = new QosKernel([vpc, external, other]);
       for (const [at, device] of [...kernel.devices.values()].entries()) device.root = roots[at] ?? "default";
       program(set, kernel);
