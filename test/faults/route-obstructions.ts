@@ -114,8 +114,8 @@ export const routes: readonly Obstruction[] = [
     undo: ["ip route del 10.0.1.5/32 via 10.0.1.99 dev eth0"],
     hasEvent: true,
     dead: ["fip in", "fip out"],
-    notReady: [fip],
-    cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached .*: 10\.0\.1\.99 does not answer ARP on eth0/,
+    degraded: ["NextHopUnreachable"],
+    cause: /10\.0\.1\.99 does not answer ARP on eth0: fips\/pod1 behind it/,
   },
   {
     what: "a pod behind two routers that do not answer",
@@ -123,8 +123,8 @@ export const routes: readonly Obstruction[] = [
     undo: ["ip route del 10.0.1.5/32"],
     hasEvent: true,
     dead: ["fip in", "fip out"],
-    notReady: [fip],
-    cause: /fips\/pod1 NoRoute: 10\.0\.1\.5 is not reached .*: 10\.0\.1\.98 does not answer ARP on eth0/,
+    degraded: ["NextHopUnreachable"],
+    cause: /10\.0\.1\.98 does not answer ARP on eth0: fips\/pod1 behind it/,
   },
   {
     what: "the VPC's subnet behind a router that does not answer",
@@ -135,8 +135,8 @@ export const routes: readonly Obstruction[] = [
     ],
     hasEvent: true,
     dead: [...flowNames],
-    notReady: users,
-    cause: /snats\/all NoRoute: 10\.0\.1\.0\/24 is not reached .*: 10\.0\.1\.99 does not answer/,
+    degraded: ["NextHopUnreachable"],
+    cause: /10\.0\.1\.99 does not answer ARP on eth0: \S+ and \d+ more behind it/,
   },
   {
     what: "a wrong MAC entered for a FIP's pod",

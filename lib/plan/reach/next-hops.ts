@@ -2,7 +2,7 @@
 import { type Chunked, forEachChunked } from "../../chunked.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import { type Ip, prefixLengthOf } from "../../model/ip.ts";
-import type { InterfaceName } from "../../model/names.ts";
+import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import type { NeighbourState } from "../../netlink/rtnetlink-neighbours.ts";
@@ -118,30 +118,39 @@ const maxNamed = 5;
 /** Takes a few milliseconds. */
 const lookedAtOnce = 5_000;
 
-/** Why routers make the gateway degraded. */
+/**
+ * Why routers make the gateway degraded.
+ *
+ * @param cutOff objects behind routers of other programs' routes
+ */
 export function* nextHopNotices(
   { routes }: ObservedNetwork,
   silent: readonly SilentHop[],
+  cutOff: ReadonlyMap<ObjectId, SilentHop>,
 ): Chunked<readonly Degradation[]> {
   if (silent.length === 0) return [];
-  const all = new Map(silent.map((hop) => [hopKey(hop), { hop, affected: [] as ObservedRoute[] }]));
+  const all = new Map(
+    silent.map((hop) => [hopKey(hop), { hop, routes: [] as string[], behind: [] as string[] }]),
+  );
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
     const { via, interface: name } = route;
     if (via === undefined || name === undefined || !leadsToRouter(route)) return;
-    all.get(hopKey({ via, interface: name }))?.affected.push(route);
+    all.get(hopKey({ via, interface: name }))?.routes.push(routeText(route));
   });
-  // Those of other programs' routes, and hosts, make objects not Ready.
-  const found = [...all.values()].filter(({ affected }) => affected.length > 0);
+  yield* forEachChunked(cutOff, lookedAtOnce, ([id, hop]) => all.get(hopKey(hop))?.behind.push(id));
+  const found = [...all.values()].filter((one) => one.routes.length + one.behind.length > 0);
   if (found.length === 0) return [];
-  const named = found.slice(0, maxNamed);
-  const messages = named.map(({ hop, affected: [first, ...others] }) => {
-    const route = first === undefined ? "no route" : routeText(first);
-    const more = others.length === 0 ? "" : ` and ${others.length} more`;
-    return `${silentText(hop)}: ${route}${more} cannot be used`;
+  const messages = found.slice(0, maxNamed).map(({ hop, routes: own, behind }) => {
+    const what = own.length > 0 ? `${firstOf(own)} cannot be used` : `${firstOf(behind)} behind it`;
+    return `${silentText(hop)}: ${what}`;
   });
-  const others = found.length - named.length;
+  const others = found.length - messages.length;
   if (others > 0) messages.push(`and ${others} more routers`);
   return [{ reason: "NextHopUnreachable", message: messages.join("; ") }];
+}
+
+function firstOf([first = "", ...others]: readonly string[]): string {
+  return others.length === 0 ? first : `${first} and ${others.length} more`;
 }
 
 function leadsToRouter(route: ObservedRoute): boolean {

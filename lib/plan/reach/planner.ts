@@ -101,7 +101,7 @@ const lookedAtOnce = 5_000;
 function* notices(
   program: Program,
   { network, paths, silentHops }: ReachObserved,
-  { uncertainRules }: ReachResult,
+  { uncertainRules, cutOff }: ReachResult,
   outside: readonly InterfaceName[],
   hidden: readonly HiddenHop[],
 ): Chunked<readonly Degradation[]> {
@@ -127,7 +127,7 @@ function* notices(
   const filtered = reverseFiltered(network, outside, family);
   const more = conflicts > 1 ? `, and ${conflicts - 1} more` : "";
   return [
-    ...(yield* nextHopNotices(network, silentHops)),
+    ...(yield* nextHopNotices(network, silentHops, cutOff)),
     ...linkNotices(network.links, [program.vpcInterface, ...outside]),
     ...(first === undefined
       ? []

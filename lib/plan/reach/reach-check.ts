@@ -13,6 +13,8 @@ import type { Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
 export interface ReachResult {
   /** Objects whose packets certainly go another way, each with the reason as text. */
   readonly misrouted: ReadonlyMap<ObjectId, string>;
+  /** Objects behind a router of another program's route that does not answer ARP, with the router. */
+  readonly cutOff: ReadonlyMap<ObjectId, SilentHop>;
   /** Policy routing rules that may send packets of some objects another way. */
   readonly uncertainRules: ReadonlySet<PolicyRule>;
 }
@@ -81,6 +83,7 @@ function* networksBehind(
 
 class ReachCheck implements ReachResult {
   readonly misrouted = new Map<ObjectId, string>();
+  readonly cutOff = new Map<ObjectId, SilentHop>();
   readonly uncertainRules = new Set<PolicyRule>();
   readonly #vpc: InterfaceName;
   readonly #family: Family;
@@ -135,8 +138,9 @@ class ReachCheck implements ReachResult {
         : this.#silent.get(hopKey({ via, interface: name })),
     );
     const [first] = silent;
-    if (first !== undefined && !silent.includes(undefined))
-      this.#reportNotReached(id, what, silentText(first));
+    if (first === undefined || silent.includes(undefined)) return;
+    if (first.fixedMac === undefined) this.cutOff.set(id, first);
+    else this.#reportNotReached(id, what, silentText(first));
   }
 
   /**
