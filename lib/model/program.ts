@@ -37,7 +37,8 @@ export interface ProgramEip {
 
 /**
  * The next hop of the default route that the agent owns. `undefined`: the default route is left alone. It is while the external
- * interface has neither an EIP nor an address of its own, so that another interface keeps the default route until then.
+ * interface has neither an EIP nor an address of its own, so that another interface keeps the default route until then. A default
+ * route that the agent made before stays.
  */
 export function ownedNextHop(
   { defaultGateway, eips, externalInterface }: Program,

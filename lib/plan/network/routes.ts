@@ -125,9 +125,15 @@ export function* planRoutesChunked({ program, observed, isSet = true }: RouteInp
         steps.push({ kind: "remove", route: other });
   }
 
+  // The default route outlives the last EIP: flows that rules still translate leave by it.
+  const isLeft = ({ destination, via, interface: name }: ObservedRoute) =>
+    nextHop === undefined &&
+    destination === program.family.everything &&
+    via === program.defaultGateway &&
+    name === program.externalInterface;
   for (const route of existing) {
     if (isDue()) yield;
-    if (isOwn(route) && !settled.has(route)) steps.push({ kind: "remove", route });
+    if (isOwn(route) && !settled.has(route) && !isLeft(route)) steps.push({ kind: "remove", route });
   }
   return { steps, blocked };
 }

@@ -6,7 +6,7 @@ import type { Fip } from "../../../lib/kinds/fip.ts";
 import type { Route } from "../../../lib/kinds/route.ts";
 import type { Snat } from "../../../lib/kinds/snat.ts";
 import { addressOf, type Ip } from "../../../lib/model/ip.ts";
-import { contains } from "../../../lib/model/ipv4.ts";
+import { contains, ipv4 } from "../../../lib/model/ipv4.ts";
 import { type InterfaceName, type ObjectId, objectId } from "../../../lib/model/names.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { backendsOf, type Oracle } from "./oracle.ts";
@@ -112,10 +112,13 @@ export class Works {
     return faults;
   }
 
-  /** Without an address on the external interface there is no default route by it. */
+  /** Without an address on the external interface none is made, but one that was there stays. */
   get #hasWayOut(): boolean {
-    const { addresses } = this.#kernel.network.observe();
-    return addresses.some((address) => address.interface === interfaces.external);
+    const { addresses, routes } = this.#kernel.network.observe();
+    const isOutside = (one: { readonly interface: string | undefined }) =>
+      one.interface === interfaces.external;
+    const defaults = routes.filter(({ destination }) => destination === ipv4.everything);
+    return addresses.some(isOutside) || defaults.some(isOutside);
   }
 
   /**

@@ -534,12 +534,24 @@ const routeCases: readonly RouteCase[] = [
     addresses: ["eth0 10.0.1.254/24"],
   },
   {
-    name: "an EIP on another external interface does not change that, and what is the agent's own goes",
-    observed: ["0.0.0.0/0 203.0.113.1 net1 proto 196 onlink"],
+    name: "an EIP on another external interface does not change that",
+    observed: ["0.0.0.0/0 10.0.1.1 eth0 proto 3"],
     gateway: "203.0.113.1",
     addresses: ["eth0 10.0.1.254/24"],
     eips: ["net2 198.51.100.10/24"],
-    plan: ["del default via 203.0.113.1 dev net1 proto 196 onlink"],
+  },
+  {
+    name: "the agent's own default route stays when the last address goes",
+    observed: ["0.0.0.0/0 203.0.113.1 net1 proto 196 onlink"],
+    gateway: "203.0.113.1",
+    addresses: ["eth0 10.0.1.254/24"],
+  },
+  {
+    name: "but not one by another gateway",
+    observed: ["0.0.0.0/0 203.0.113.9 net1 proto 196 onlink"],
+    gateway: "203.0.113.1",
+    addresses: ["eth0 10.0.1.254/24"],
+    plan: ["del default via 203.0.113.9 dev net1 proto 196 onlink"],
   },
   {
     name: "with the first EIP the default route moves",
