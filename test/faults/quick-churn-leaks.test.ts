@@ -196,7 +196,7 @@ class Churn {
    */
   async #ask(lastByte: number, pod: string): Promise<void> {
     this.questions++;
-    const target = { ...udp(eipAddress(lastByte)), from: labAddresses.outside, fromPort: 40_000 + lastByte };
+    const target = { ...udp(eipAddress(lastByte)), from: labAddresses.outside, fromPort: 20_000 + lastByte };
     const heard: string[] = [];
     for (let time = 0; time < 2; time++) {
       const answer = await this.#gateway.host("outside").ask(target);
