@@ -185,10 +185,10 @@ class NftablesByHand implements RulesByHand {
     ];
   }
 
-  /** Everything is written by netlink: the gate's table first, in the same transaction as the guard's. */
+  /** Everything is written by netlink: the gate's table first, in the same transaction as the guard's. It may be gone again. */
   async hasBegun(_calls: readonly Call[], more: number): Promise<boolean> {
     const tables = (await this.#lab.exec("gw", ["nft", "list", "tables", "ip"])).split("\n");
-    return tables.includes(more === 0 ? "table ip natgw_gate" : "table ip natgw");
+    return tables.includes("table ip natgw") || (more === 0 && tables.includes("table ip natgw_gate"));
   }
 
   #load(...lines: readonly string[]): Promise<unknown> {
