@@ -45,14 +45,14 @@ export class NextHopWatch {
   start(): void {
     this.#timer = setTimeout(async () => {
       const before = this.#silent;
-      // A failed poll is ignored: the next poll or the pass gets the same error.
       const isDue = this.#polls++ % pollsPerArpRequest === 0;
       const poll = async () => {
         if (isDue) await this.#readPermanent();
-        return this.#poll(isDue, isDue ? "all" : "new");
+        await this.#poll(this.#hops, isDue, isDue ? "all" : "new");
       };
-      const after = await poll().catch(toUndefined);
-      if (after !== undefined && after !== before) this.#deps.wake("next hop");
+      // A failed poll is ignored: the next poll or the pass gets the same error.
+      await poll().catch(toUndefined);
+      if (this.#silent !== before) this.#deps.wake("next hop");
       if (!this.#abort.signal.aborted) this.start();
     }, pollIntervalMs).unref();
   }
@@ -64,7 +64,7 @@ export class NextHopWatch {
 
   /**
    * @param links where hosts whose MAC somebody entered are watched, too
-   * @param sendsArp false: only reads
+   * @param sendsArp false: only reads, and what is watched stays as it is
    * @returns the ones of `hops` that do not answer; the same array as last time if unchanged
    */
   async observe(
@@ -72,10 +72,11 @@ export class NextHopWatch {
     links: readonly ObservedLink[],
     sendsArp: boolean,
   ): Promise<readonly SilentHop[]> {
+    if (!sendsArp) return this.#poll(hops, false, "none");
     this.#hops = hops;
     this.#links = links;
-    if (sendsArp) await this.#readPermanent();
-    return this.#poll(sendsArp, sendsArp ? "new" : "none");
+    await this.#readPermanent();
+    return this.#poll(hops, true, "new");
   }
 
   async #readPermanent(): Promise<void> {
@@ -85,9 +86,12 @@ export class NextHopWatch {
   }
 
   /** @param probed which ones with a fixed MAC are probed; `new`: those that never were */
-  async #poll(sendsArp: boolean, probed: "all" | "new" | "none"): Promise<readonly SilentHop[]> {
+  async #poll(
+    given: readonly NextHop[],
+    sendsArp: boolean,
+    probed: "all" | "new" | "none",
+  ): Promise<readonly SilentHop[]> {
     const { neighbours } = this.#deps;
-    const given = this.#hops;
     const hops = [...given, ...this.#permanent];
     const states = await neighbours.states(hops, this.#abort.signal);
     const before = new Set(this.#silent.map(keyOf));
@@ -105,11 +109,13 @@ export class NextHopWatch {
       if (isProbed) answers.set(key, answeredBy);
       return answeredBy === undefined || answeredBy === fixedMac ? [] : [{ ...hop, fixedMac, answeredBy }];
     });
-    this.#answers = answers;
-    if (given === this.#hops) this.#silent = this.#keep(silent);
+    if (given === this.#hops) {
+      this.#answers = answers;
+      this.#silent = this.#keep(silent);
+    }
     const unresolved = given.filter((_, at) => states[at] === "unknown" || states[at] === "failed");
     if (sendsArp && unresolved.length > 0) await neighbours.ask(unresolved, this.#abort.signal);
-    return this.#silent;
+    return given === this.#hops ? this.#silent : silent;
   }
 
   /** In the background: no pass waits for an answer. */
@@ -123,7 +129,8 @@ export class NextHopWatch {
       this.#probing.delete(key);
     }
     const before = this.#silent;
-    if ((await this.#poll(false, "none")) !== before) this.#deps.wake("next hop");
+    await this.#poll(this.#hops, false, "none");
+    if (this.#silent !== before) this.#deps.wake("next hop");
   }
 }
 

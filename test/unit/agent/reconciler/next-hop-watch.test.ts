@@ -56,6 +56,15 @@ t.test("a reading outside of passes sends no ARP", async (t) => {
   t.same(asked, []);
 });
 
+t.test("a reading outside of passes, of a network without the router, makes nobody forget it", async (t) => {
+  const states: Record<string, NeighbourState> = { "203.0.113.1": "known", "203.0.113.99": "failed" };
+  const { watch } = watchOver(states);
+  t.same(await watch.observe(hops, [], true), [hops[1]]);
+  t.same(await watch.observe(hops.slice(0, 1), [], false), []);
+  states["203.0.113.99"] = "unknown";
+  t.same(await watch.observe(hops, [], true), [hops[1]], "while it is asked for, what was known stands");
+});
+
 t.test("a change between passes wakes one", async (t) => {
   const states: Record<string, NeighbourState> = { "203.0.113.1": "known", "203.0.113.99": "known" };
   const { watch, woken } = watchOver(states);
