@@ -4,6 +4,7 @@ import {
   deafToAnnouncements,
   flowNames,
   forgetOutside,
+  hearAgain,
   knowOutside,
   type Obstruction,
 } from "./obstruction.ts";
@@ -313,11 +314,7 @@ const byNft: readonly Row[] = [
       "nft add rule netdev other c ether type arp arp operation request drop",
       { at: "outside", line: "ip neigh flush dev eth0" },
     ],
-    undo: [
-      "nft delete table netdev other",
-      forgetOutside,
-      { at: "outside", line: "nft delete table arp deaf" },
-    ],
+    undo: ["nft delete table netdev other", ...hearAgain],
     dead: [...flowNames],
     degraded: named,
     cause: /ForeignRule: nft netdev other c: .* may drop ARP/,
@@ -330,11 +327,7 @@ const byNft: readonly Row[] = [
       "arptables -A INPUT -i net1 -j DROP",
       { at: "outside", line: "ip neigh flush dev eth0" },
     ],
-    undo: [
-      "nft delete table arp filter",
-      forgetOutside,
-      { at: "outside", line: "nft delete table arp deaf" },
-    ],
+    undo: ["nft delete table arp filter", ...hearAgain],
     dead: [...flowNames],
     degraded: named,
     cause: /ForeignRule: nft arp filter INPUT drops ARP/,

@@ -14,6 +14,11 @@ export type Command = string | { readonly at: Place; readonly line: string };
 export const knowOutside =
   "mac=$(ip neigh show 203.0.113.1 dev net1 | grep -o '[0-9a-f:]\\{17\\}'); ip neigh replace 203.0.113.1 dev net1 lladdr $mac nud permanent";
 export const forgetOutside = "ip neigh del 203.0.113.1 dev net1";
+/** Undoes {@link deafToAnnouncements} too. */
+export const hearAgain: readonly Command[] = [
+  forgetOutside,
+  { at: "outside", line: "nft delete table arp deaf" },
+];
 
 /** The same for the pods, which then have to ask for the gateway. */
 export const knowPods: readonly Command[] = [
