@@ -86,13 +86,7 @@ class ArpAnnouncer implements Announcer {
       const found = await this.#onLink(link, async ({ index }, mac) => {
         const isOwn = this.#isOwn();
         const request = { mac, addresses: group, purpose, isWanted, isOwn, windowMs: probeMs };
-        const socket = this.#openSocket(index, "receive");
-        try {
-          await socket.opened;
-          return await probeLink(socket, request, either);
-        } finally {
-          socket.close();
-        }
+        return probeLink(this.#openSocket(index, "receive"), request, either);
       });
       if (found?.failure !== undefined) this.#fail(link, found.failure);
       for (const address of group) {

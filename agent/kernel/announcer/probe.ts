@@ -22,17 +22,36 @@ export interface ProbeRequest {
   readonly windowMs: number;
 }
 
+interface ProbeAnswers {
+  readonly others: ReadonlyMap<Ip, Mac>;
+  readonly failure: string | undefined;
+}
+
 /**
  * Finds the other holder of each address; for `take` also hosts that probe for it right now. An address with a reply is
  * not probed again. If two gateways probe for one address, the first one to hear the other leaves it to the other.
  *
+ * @param socket opened on the link to receive; closed here
  * @returns the other hosts, and the name of the errno if the link refused the probes
  */
 export async function probeLink(
   socket: PacketSocket,
+  request: ProbeRequest,
+  signal: AbortSignal,
+): Promise<ProbeAnswers> {
+  try {
+    await socket.opened;
+    return await askAll(socket, request, signal);
+  } finally {
+    socket.close();
+  }
+}
+
+async function askAll(
+  socket: PacketSocket,
   { mac, addresses, purpose, isWanted, isOwn, windowMs }: ProbeRequest,
   signal: AbortSignal,
-): Promise<{ readonly others: ReadonlyMap<Ip, Mac>; readonly failure: string | undefined }> {
+): Promise<ProbeAnswers> {
   const asked = new Set(addresses);
   const others = new Map<Ip, Mac>();
   const buffer = new Uint8Array(arpBufferBytes);

@@ -1,5 +1,5 @@
 /** The kernel's neighbour table: reads single entries, and makes the kernel resolve them. */
-import { parseMac } from "../../../lib/arp/packet.ts";
+import { type Mac, parseMac } from "../../../lib/arp/packet.ts";
 import type { Family } from "../../../lib/model/family.ts";
 import type { ObservedLink } from "../../../lib/model/observed.ts";
 import { controlType } from "../../../lib/netlink/message.ts";
@@ -69,25 +69,16 @@ export function createNeighbours(
     async answerOf({ index, via }, signal) {
       const mac = parseMac(links().find((link) => link.index === index)?.mac ?? "");
       if (mac === undefined) return undefined;
-      const socket = openArpSocket(index, "receive");
-      try {
-        await socket.opened;
-        const { others } = await probeLink(
-          socket,
-          {
-            mac,
-            addresses: [via],
-            purpose: "keep",
-            isWanted: () => true,
-            isOwn: (other) => other === mac,
-            windowMs: answerMs,
-          },
-          signal,
-        );
-        return others.get(via);
-      } finally {
-        socket.close();
-      }
+      const request = {
+        mac,
+        addresses: [via],
+        purpose: "keep" as const,
+        isWanted: () => true,
+        isOwn: (other: Mac) => other === mac,
+        windowMs: answerMs,
+      };
+      const { others } = await probeLink(openArpSocket(index, "receive"), request, signal);
+      return others.get(via);
     },
   };
 }

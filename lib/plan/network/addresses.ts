@@ -14,7 +14,7 @@ import { chooseAnchors } from "./anchors.ts";
 import { bindingRoute, boundBy, boundByRouteChunked, placeKey, routeOfAddress } from "./bindings.ts";
 import { ownAddressesChunked } from "./own-addresses.ts";
 import { routeText } from "./routes.ts";
-import { isBare, missingRoutes, unansweredOf } from "./unrouted.ts";
+import { isBare, routeRepairs, unansweredOf } from "./unrouted.ts";
 
 export interface AddressInput {
   readonly program: Program;
@@ -122,7 +122,7 @@ export function* planAddressesChunked(input: AddressInput): Chunked<AddressPlan>
       blocked.push({ object: eip.id, entry, code: "interface-missing", message });
     }
   }
-  if (binding === "address") add.push(...missingRoutes(observed, desired, present));
+  if (binding === "address") add.push(...routeRepairs(observed, desired, present));
   const bindable = binding === "route" ? [...desired.values()].filter((eip) => links.has(eip.interface)) : [];
   yield;
   const anchors = yield* chooseAnchors(bindable, observed, toRemove);

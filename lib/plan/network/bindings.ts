@@ -8,7 +8,7 @@ import { familyOf } from "../../model/families.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
-import { routeProtocol } from "./routes.ts";
+import { kernelProtocol, routeProtocol } from "./routes.ts";
 
 /** An IP on an interface, without prefix length. */
 export interface Place {
@@ -36,9 +36,6 @@ export function bindingRoute({ interface: name, address }: Place): ObservedRoute
     isOnlink: false,
   };
 }
-
-/** RTPROT_KERNEL: routes that the kernel makes for addresses. */
-export const kernelProtocol = 2;
 
 /**
  * The kernel's own route of an address: `local 203.0.113.10/32 dev net1 table 255 proto 2`.

@@ -42,8 +42,8 @@ export interface BlockedRoute {
   readonly message: string;
 }
 
-/** RTPROT_KERNEL: the route of a connected subnet. It comes and goes with its address. */
-const kernelProtocol = 2;
+/** RTPROT_KERNEL: routes that the kernel makes for addresses. They come and go with their address. */
+export const kernelProtocol = 2;
 
 /**
  * Makes the main table hold the program's routes, each with metric 0 and the agent's protocol.

@@ -9,25 +9,20 @@ import type { Program, ProgramEip } from "../../model/program.ts";
 import type { AddressStep } from "../address-plan.ts";
 
 /** For EIPs that are bound by an address whose route in the local table was removed. */
-export function missingRoutes(
+export function routeRepairs(
   { addresses, unrouted = [] }: ObservedNetwork,
   desired: ReadonlyMap<Ip, ProgramEip>,
   present: ReadonlySet<Ip>,
 ): readonly AddressStep[] {
+  if (unrouted.length === 0) return [];
+  const primaries = new Map(
+    addresses.filter((one) => !one.isSecondary).map((one) => [subnetKey(one), one.address]),
+  );
   return unrouted.flatMap((address): readonly AddressStep[] => {
     const eip = desired.get(address.address);
     if (eip === undefined || !present.has(eip.address) || !isSameEntry(eip, address)) return [];
-    const { contains, makeCidr } = familyOf(address.address);
-    const subnet = makeCidr(address.address, address.prefixLength);
     // The kernel gives the routes of secondary addresses the primary one as source.
-    const primary = addresses.find(
-      (one) =>
-        one.interface === address.interface &&
-        one.prefixLength === address.prefixLength &&
-        !one.isSecondary &&
-        contains(subnet, one.address),
-    );
-    const routeSource = (primary ?? address).address;
+    const routeSource = primaries.get(subnetKey(address)) ?? address.address;
     return [{ kind: "add", binding: "address", entry: entryOf(address), routeSource, object: eip.id }];
   });
 }
@@ -45,6 +40,10 @@ export function unansweredOf(
 /** True if the interface is there and has no address. */
 export function isBare(name: InterfaceName, { links, addresses }: ObservedNetwork): boolean {
   return links.some((link) => link.name === name) && !addresses.some((one) => one.interface === name);
+}
+
+function subnetKey({ interface: name, address, prefixLength }: ObservedAddress): string {
+  return `${familyOf(address).makeCidr(address, prefixLength)} ${name}`;
 }
 
 function entryOf({ interface: name, address, prefixLength }: ObservedAddress): LedgerAddress {

@@ -5,8 +5,7 @@ import type { Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedAddress, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
-import { kernelProtocol } from "../network/bindings.ts";
-import { mainTable } from "../network/routes.ts";
+import { kernelProtocol, mainTable } from "../network/routes.ts";
 
 /** Takes a few milliseconds. */
 const lookedAtOnce = 5_000;
