@@ -92,7 +92,10 @@ export interface ObservedNetwork {
   readonly addresses: readonly ObservedAddress[];
   /** Those of the addresses whose route in the local table is missing: nobody gets an ARP answer for them. Absent: none. */
   readonly unrouted?: readonly ObservedAddress[];
+  /** Those of the main table, and the agent's own in the local table. */
   readonly routes: readonly ObservedRoute[];
+  /** Those of other programs in the local table. Absent: none. */
+  readonly foreignLocal?: readonly ObservedRoute[];
   /** The value as read. `undefined` if it could not be read. */
   readonly sysctls: ReadonlyMap<SysctlKey, number | undefined>;
 }

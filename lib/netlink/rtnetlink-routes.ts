@@ -57,9 +57,9 @@ export interface DecodedRoute extends Omit<ObservedRoute, "interface" | "hops"> 
   readonly hopIndexes?: readonly number[];
 }
 
-/** Requests the routes of one table; if `protocol` is given, only those with that protocol. The kernel filters. */
-export function dumpRoutes(table: number, { number }: Family, protocol = 0): NetlinkMessage {
-  const header = Uint8Array.of(number, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0);
+/** Requests the routes of one table. The kernel filters. */
+export function dumpRoutes(table: number, { number }: Family): NetlinkMessage {
+  const header = Uint8Array.of(number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   return { type: getRoute, flags: 0, payload: concatBytes(header, u32Attribute(RTA_TABLE, table)) };
 }
 

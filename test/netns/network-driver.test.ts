@@ -553,7 +553,7 @@ function tests(): void {
     );
     for (const priority of [50, 60, 70, 80, 90]) await ip(`rule del priority ${priority}`);
 
-    await ip("route add blackhole 10.9.0.5/32 table local; route add local 10.9.0.6/32 dev lo");
+    await ip("route add blackhole 10.9.0.5/32 table local; route add local 10.9.0.6/32 dev lo proto bird");
     t.match(
       [...(await paths()).tables],
       [
@@ -565,7 +565,7 @@ function tests(): void {
           ],
         ],
       ],
-      "of the local table only what people add",
+      "of the local table what people and other programs add",
     );
     await ip("route append blackhole 203.0.113.2 table local; route prepend blackhole 10.0.1.2 table local");
     t.same(
@@ -574,7 +574,7 @@ function tests(): void {
       "not what comes after the kernel's own",
     );
     await ip("route del blackhole 203.0.113.2 table local; route del blackhole 10.0.1.2 table local");
-    await ip("route del blackhole 10.9.0.5/32 table local; route del local 10.9.0.6/32 dev lo");
+    await ip("route del blackhole 10.9.0.5/32 table local; route del local 10.9.0.6/32 dev lo proto bird");
 
     await ip("link set net1 mtu 1400; link add mv9 link eth0 type macvlan mode passthru");
     const changed = (await driver.observe(signal)).links;

@@ -58,8 +58,8 @@ class RtnetlinkDriver implements NetworkDriver {
     return observed;
   }
 
-  observePaths({ links }: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths> {
-    return this.#paths.read(links, signal);
+  observePaths(network: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths> {
+    return this.#paths.read(network, signal);
   }
 
   async applySysctls(steps: readonly SysctlStep[], signal: AbortSignal) {

@@ -25,7 +25,7 @@ import { DumpCache } from "./dump-cache.ts";
 import { readSysctl } from "./sysctls.ts";
 
 /**
- * Reads everything, in five dumps. Unchanged parts keep their identity, so that memoized results based on them stay
+ * Reads everything, in four dumps. Unchanged parts keep their identity, so that memoized results based on them stay
  * valid.
  */
 export class NetworkReader {
@@ -37,6 +37,7 @@ export class NetworkReader {
   readonly #keepNetwork = stabilize(isSameNetwork);
   /** Decoded values contain link names, so a change of the links needs new caches. */
   readonly #tablesOn = memoizeLast(cacheTables);
+  readonly #partsOf = memoizeLast(partsOf);
   readonly #unroutedAmong = memoizeLast(unroutedAmong);
   readonly #keepUnrouted = stabilize<readonly ObservedAddress[]>(isSameList);
   readonly #join = memoizeLast((main: readonly ObservedRoute[], own: readonly ObservedRoute[]) => [
@@ -50,27 +51,23 @@ export class NetworkReader {
     this.#sysctlRoot = sysctlRoot;
   }
 
-  /**
-   * From the local table only the agent's own routes and those of addresses are read: the kernel filters. The latter come
-   * before the addresses, so that one that is just removed does not seem to lack its route.
-   */
+  /** The local table comes before the addresses, so that one that is just removed does not seem to lack its route. */
   async read(signal: AbortSignal): Promise<ObservedNetwork> {
     const family = this.#family;
     const { links, settings } = await this.#readLinks(signal);
     const tables = this.#tablesOn(links, family);
-    const local = family.answersByRoute
-      ? await this.#readTable(dumpRoutes(localTable, family, kernelProtocol), newRoute, tables.local, signal)
-      : undefined;
+    const local = await this.#readRoutes(dumpRoutes(localTable, family), tables.local, signal);
+    const { own, foreign, routed } = this.#partsOf(local);
     const addresses = await this.#readTable(dumpAddresses(family), newAddress, tables.addresses, signal);
-    const unrouted = local === undefined ? [] : await this.#readUnrouted(addresses, local, links, signal);
+    const unrouted = family.answersByRoute ? await this.#readUnrouted(addresses, routed, links, signal) : [];
     const main = await this.#readRoutes(dumpRoutes(mainTable, family), tables.main, signal);
-    const own = await this.#readRoutes(dumpRoutes(localTable, family, routeProtocol), tables.own, signal);
     for (const key of sysctlsOfAll(family)) settings.set(key, readSysctl(this.#sysctlRoot, key, family));
     return this.#keepNetwork({
       links,
       addresses,
       ...(unrouted.length > 0 && { unrouted: this.#keepUnrouted(unrouted) }),
       routes: this.#join(main, own),
+      ...(foreign.length > 0 && { foreignLocal: foreign }),
       sysctls: this.#keepSysctls(settings),
     });
   }
@@ -78,14 +75,16 @@ export class NetworkReader {
   /** A route of any other program does the same as the kernel's. An interface in a VRF has its routes in another table. */
   async #readUnrouted(
     addresses: readonly ObservedAddress[],
-    local: readonly AddressKey[],
+    routed: readonly AddressKey[],
     links: readonly ObservedLink[],
     signal: AbortSignal,
   ): Promise<readonly ObservedAddress[]> {
     const family = this.#family;
-    const found = this.#unroutedAmong(addresses, local, family);
+    const found = this.#unroutedAmong(addresses, routed, family);
     if (found.length === 0) return found;
-    const decode = (view: DataView, start: number, end: number) => localKey(view, start, end, family);
+    // One that was just added has its route by now.
+    const decode = (view: DataView, start: number, end: number) =>
+      localKey(decodeRoute(view, start, end, family), family);
     const all = await readDump(this.#netlink, dumpRoutes(localTable, family), newRoute, decode, signal);
     const elsewhere = new Set(
       links.filter(({ masterIndex }) => masterIndex !== undefined).map(({ name }) => name),
@@ -117,13 +116,13 @@ export class NetworkReader {
     return { links: this.#keepLinks(links), settings };
   }
 
-  async #readRoutes(
+  async #readRoutes<T>(
     request: NetlinkMessage,
-    table: DumpCache<ObservedRoute>,
+    table: DumpCache<T>,
     signal: AbortSignal,
-  ): Promise<readonly ObservedRoute[]> {
+  ): Promise<readonly T[]> {
     // The kernel creates a table with its first route.
-    return (await orAbsent(this.#readTable(request, newRoute, table, signal), ["ENOENT"])) ?? noRoutes;
+    return (await orAbsent(this.#readTable(request, newRoute, table, signal), ["ENOENT"])) ?? none;
   }
 
   async #readTable<T>(
@@ -155,7 +154,7 @@ function sysctlsOfAll({ sysctls }: Family): readonly SysctlKey[] {
   ];
 }
 
-const noRoutes: readonly ObservedRoute[] = [];
+const none: readonly never[] = [];
 
 /** Interface names by index. */
 export type LinkNames = ReadonlyMap<number, InterfaceName>;
@@ -173,10 +172,27 @@ function cacheTables(links: readonly ObservedLink[], family: Family) {
       // A link that was added or renamed since: its event wakes the next pass.
       return name && { interface: name, address, prefixLength, isSecondary, label };
     }),
-    local: new DumpCache<AddressKey>((view, start, end) => localKey(view, start, end, family)),
-    main: cacheRoutes(names, family),
-    own: cacheRoutes(names, family),
+    local: new DumpCache<LocalRoute>((view, start, end) => {
+      const route = decodeNamedRoute(view, start, end, names, family);
+      return route?.protocol === kernelProtocol ? localKey(route, family) : route;
+    }),
+    main: new DumpCache((view, start, end) => decodeNamedRoute(view, start, end, names, family)),
   };
+}
+
+/** A route of the local table. Of the kernel's, one for each address, only that address. */
+type LocalRoute = ObservedRoute | AddressKey;
+
+function partsOf(local: readonly LocalRoute[]) {
+  const own: ObservedRoute[] = [];
+  const foreign: ObservedRoute[] = [];
+  const routed: AddressKey[] = [];
+  for (const route of local) {
+    if (typeof route !== "object") routed.push(route);
+    else if (route.protocol === routeProtocol) own.push(route);
+    else foreign.push(route);
+  }
+  return { own, foreign, routed };
 }
 
 /** Those of the addresses that are not among the destinations of local routes. */
@@ -190,14 +206,12 @@ function unroutedAmong(
 }
 
 /** The destination of a local route for one address. */
-function localKey(view: DataView, start: number, end: number, family: Family): AddressKey | undefined {
-  const route = decodeRoute(view, start, end, family);
+function localKey(
+  route: Pick<ObservedRoute, "type" | "destination"> | undefined,
+  family: Family,
+): AddressKey | undefined {
   if (route?.type !== "local" || prefixLengthOf(route.destination) !== family.bits) return undefined;
   return family.keyOf(family.rangeOf(route.destination)[0]);
-}
-
-function cacheRoutes(names: LinkNames, family: Family): DumpCache<ObservedRoute> {
-  return new DumpCache((view, start, end) => decodeNamedRoute(view, start, end, names, family));
 }
 
 /** A route with interface names instead of indexes. */
@@ -244,6 +258,7 @@ function isSameNetwork(one: ObservedNetwork, other: ObservedNetwork): boolean {
     one.addresses === other.addresses &&
     one.unrouted === other.unrouted &&
     one.routes === other.routes &&
+    one.foreignLocal === other.foreignLocal &&
     one.sysctls === other.sysctls
   );
 }

@@ -1,7 +1,12 @@
 /** Reads what decides the path of packets besides the main table: policy routing rules and the tables they use. */
 import { stabilize } from "../../../lib/memoize.ts";
 import type { Family } from "../../../lib/model/family.ts";
-import type { ObservedLink, ObservedPaths, ObservedRoute, PolicyRule } from "../../../lib/model/observed.ts";
+import type {
+  ObservedNetwork,
+  ObservedPaths,
+  ObservedRoute,
+  PolicyRule,
+} from "../../../lib/model/observed.ts";
 import { dumpRoutes, newRoute } from "../../../lib/netlink/rtnetlink-routes.ts";
 import { decodePolicyRule, dumpPolicyRules, newPolicyRule } from "../../../lib/netlink/rtnetlink-rules.ts";
 import { localTable } from "../../../lib/plan/network/bindings.ts";
@@ -23,16 +28,12 @@ export class PathReader {
     this.#family = family;
   }
 
-  /** @param links as read for the routes of the main table */
-  async read(links: readonly ObservedLink[], signal: AbortSignal): Promise<ObservedPaths> {
+  async read({ links, foreignLocal }: ObservedNetwork, signal: AbortSignal): Promise<ObservedPaths> {
     const rules = await this.#readRules(signal);
     const tables = new Map<number, readonly ObservedRoute[]>();
     const names = linkNames(links);
     for (const table of tablesNamed(rules)) tables.set(table, await this.#readTable(table, names, signal));
-    const foreign: ObservedRoute[] = [];
-    for (const protocol of protocolsByHand)
-      foreign.push(...(await this.#readTable(localTable, names, signal, protocol)));
-    const effective = await this.#effective(foreign, names, signal);
+    const effective = await this.#effective(foreignLocal ?? noRoutes, names, signal);
     if (effective.length > 0) tables.set(localTable, effective);
     return this.#keep({ rules, tables });
   }
@@ -65,16 +66,10 @@ export class PathReader {
     return this.#keepRules(rules);
   }
 
-  /** @param protocol absent: the routes of any program */
-  async #readTable(
-    table: number,
-    names: LinkNames,
-    signal: AbortSignal,
-    protocol?: number,
-  ): Promise<readonly ObservedRoute[]> {
+  async #readTable(table: number, names: LinkNames, signal: AbortSignal): Promise<readonly ObservedRoute[]> {
     const decode = (view: DataView, start: number, end: number) =>
       decodeNamedRoute(view, start, end, names, this.#family);
-    const dump = readDump(this.#netlink, dumpRoutes(table, this.#family, protocol), newRoute, decode, signal);
+    const dump = readDump(this.#netlink, dumpRoutes(table, this.#family), newRoute, decode, signal);
     // The kernel creates a table with its first route.
     return (await orAbsent(dump, ["ENOENT"]))?.filter((route) => route !== undefined) ?? noRoutes;
   }
@@ -83,8 +78,6 @@ export class PathReader {
 const noRoutes: readonly ObservedRoute[] = [];
 /** RT_TABLE_DEFAULT: every system has a rule for it as the last one, but the table rarely exists. */
 const defaultTable = 253;
-/** RTPROT_BOOT and RTPROT_STATIC. The local table also has the kernel's own routes, one for each address. */
-const protocolsByHand = [3, 4] as const;
 
 function tablesNamed(rules: readonly PolicyRule[]): ReadonlySet<number> {
   const tables = new Set<number>();

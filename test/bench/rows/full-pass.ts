@@ -1,9 +1,13 @@
 /** Row 4: a pass over a converged gateway. */
+import { setTimeout as delay } from "node:timers/promises";
 import { dumpCommands } from "../bare.ts";
 import { CpuMeter } from "../cpu-meter.ts";
 import { dataplaneNames } from "../dataplanes.ts";
 import type { Row } from "../measurement.ts";
 import { inTurns, timeCommands, timeOf } from "../timing.ts";
+
+/** The agent announces new EIPs for three seconds. */
+const settlingMs = 5_000;
 
 export const fullPassRow: Row = {
   id: "4",
@@ -17,6 +21,7 @@ export const fullPassRow: Row = {
       if (changed > 0 || failed.length > 0) throw new Error("the gateway is not converged");
     };
     await pass();
+    await delay(settlingMs);
     const cpu = new CpuMeter();
     bench.say(`${settings.runs} passes`);
     const samples = await plant.profiled("full-pass", () =>
