@@ -2,10 +2,10 @@
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, Server } from "node:http";
 import { Server as HttpsServer } from "node:https";
-import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import type { Degradation } from "../../lib/model/degradation.ts";
 import type { TlsFiles } from "../config.ts";
+import { readInterfaceAddresses } from "../kernel/network/interface-addresses.ts";
 import { readPeerCredentials } from "../kernel/peer-credentials.ts";
 import { Answers } from "./answers.ts";
 import { buildApp } from "./app.ts";
@@ -104,7 +104,7 @@ export function createApi(parts: ApiDeps): Api {
   let closing: Promise<void> | undefined;
 
   const listenAll = async (): Promise<void> => {
-    const interfaces = networkInterfaces();
+    const interfaces = await readInterfaceAddresses();
     const eips = eipsToAvoid(parts.state.current, interfaces);
     refuseUnsafe(settings.listen, interfaces, settings.externalInterface, eips);
     refuseUnguarded(settings.listen, tokens !== undefined || settings.tls?.clientCaFile !== undefined);

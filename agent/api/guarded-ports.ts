@@ -1,30 +1,26 @@
 /** What of the API the kernel is to keep closed, from where it listens. */
 import { once } from "node:events";
 import { createServer } from "node:net";
-import type { NetworkInterfaceInfo } from "node:os";
 import type { ApiGuard, OpenEndpoint } from "../../lib/model/api-guard.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { Endpoint } from "../config/values.ts";
+import type { InterfaceAddresses } from "../kernel/network/interface-addresses.ts";
 import { formatEndpoint, isLoopbackHost, isSameAddress } from "./listen-address.ts";
-
-type Interfaces = Readonly<Record<string, readonly Pick<NetworkInterfaceInfo, "address">[] | undefined>>;
 
 /**
  * All ports are closed, but for the addresses beyond loopback, over the interface that has them. An address that no interface has,
  * or the external one, stays closed.
- *
- * @param interfaces as returned by `os.networkInterfaces()`
  */
 export function apiGuardOf(
   endpoints: readonly Endpoint[],
-  interfaces: Interfaces,
+  interfaces: InterfaceAddresses,
   externalInterface: InterfaceName,
 ): ApiGuard {
   const open = endpoints.flatMap(({ host, port }): readonly OpenEndpoint[] => {
     if (isLoopbackHost(host)) return [];
     const name = Object.entries(interfaces).find(([, addresses]) =>
-      addresses?.some(({ address }) => isSameAddress(address, host)),
+      addresses.some((address) => isSameAddress(address, host)),
     )?.[0];
     if (name === undefined || name === externalInterface) return [];
     return [{ interface: name as InterfaceName, address: host.split("%")[0] ?? host, port }];

@@ -3,11 +3,11 @@
  * interface, is reachable from the Internet.
  */
 import { BlockList, isIPv6 } from "node:net";
-import type { NetworkInterfaceInfo } from "node:os";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { addressOf, type Ip } from "../../lib/model/ip.ts";
 import type { State } from "../../lib/state/state.ts";
 import type { Endpoint } from "../config/values.ts";
+import { type InterfaceAddresses, readInterfaceAddresses } from "../kernel/network/interface-addresses.ts";
 
 export function formatEndpoint({ host, port }: Endpoint): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
@@ -38,17 +38,16 @@ export function isSameAddress(one: string, other: string): boolean {
  * Refuses wildcards, addresses currently on the external interface, and EIPs (an EIP bound by route is on no
  * interface).
  *
- * @param networkInterfaces as returned by `os.networkInterfaces()`
  * @param eips desired EIPs as dotted quads
  * @throws `bad-config`
  */
 export function refuseUnsafe(
   endpoints: readonly Endpoint[],
-  networkInterfaces: Interfaces,
+  interfaces: InterfaceAddresses,
   externalInterface: string,
   eips: readonly string[],
 ): void {
-  const external = listOf((networkInterfaces[externalInterface] ?? []).map(({ address }) => address));
+  const external = listOf(interfaces[externalInterface] ?? []);
   const floating = listOf(eips);
   for (const endpoint of endpoints) {
     if (wildcards.check(endpoint.host, familyOf(endpoint.host))) {
@@ -62,20 +61,15 @@ export function refuseUnsafe(
   }
 }
 
-/** Addresses of interfaces, as `os.networkInterfaces()` returns them. */
-type Interfaces = Readonly<Record<string, readonly Pick<NetworkInterfaceInfo, "address">[] | undefined>>;
-
 /**
  * The EIPs that this namespace holds or may come to hold. An Eip with an address that an interface has, and that the agent never put
  * there, clashes with the gateway's own: a set that has one must not keep the agent from starting.
- *
- * @param interfaces as returned by `os.networkInterfaces()`
  */
 export function eipsToAvoid(
   { desired, ledger }: Pick<State, "desired" | "ledger">,
-  interfaces: Interfaces,
+  interfaces: InterfaceAddresses,
 ): readonly Ip[] {
-  const held = new Set(Object.values(interfaces).flatMap((list = []) => list.map(({ address }) => address)));
+  const held = new Set(Object.values(interfaces).flat());
   const owned = new Set(ledger.addresses.values().map(({ address }) => address));
   return Array.from(desired.eips.values(), ({ spec }) => addressOf(spec.address)).filter(
     (address) => !held.has(address) || owned.has(address),
@@ -88,12 +82,13 @@ export function eipsToAvoid(
  *
  * @throws `conflict`
  */
-export function refuseOutside(
+export async function refuseOutside(
   endpoints: readonly Endpoint[],
-  interfaces: Interfaces,
   externalInterface: string | undefined,
-): void {
+  read = readInterfaceAddresses,
+): Promise<void> {
   if (externalInterface === undefined) return;
+  const interfaces = await read();
   try {
     refuseUnsafe(endpoints, interfaces, externalInterface, []);
   } catch (cause) {

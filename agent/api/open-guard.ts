@@ -1,5 +1,4 @@
 /** Finds out what of the API is to be closed, and opens the driver that closes it. */
-import { networkInterfaces } from "node:os";
 import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Family } from "../../lib/model/family.ts";
 import type { Gateway } from "../../lib/model/schema.ts";
@@ -11,6 +10,7 @@ import { createApiGuardDriver } from "../kernel/api-guard/driver.ts";
 import { ensureApiChains } from "../kernel/api-guard/filter-chains.ts";
 import type { ApiGuardDriver, RulesDriver } from "../kernel/drivers.ts";
 import type { ConversingConnection } from "../kernel/netlink/connection.ts";
+import { readInterfaceAddresses } from "../kernel/network/interface-addresses.ts";
 import type { Run } from "../kernel/run.ts";
 import type { Log } from "../log.ts";
 import { apiGuardOf, withPorts } from "./guarded-ports.ts";
@@ -22,7 +22,7 @@ export interface OpenGuard {
   readonly guard: ApiGuard;
   readonly driver: ApiGuardDriver;
   /** Refuses an external interface on which the API listens. @throws `conflict` */
-  checkGateway(gateway: Gateway): void;
+  checkGateway(gateway: Gateway): Promise<void>;
   /** Puts it in place again, where no pass does. */
   keep(): void;
   /** Reads what the guard and `others` dropped. */
@@ -43,7 +43,7 @@ export async function openGuard({
   readonly log: Log;
 }): Promise<OpenGuard> {
   const listen = await withPorts(config.listen);
-  const guard = apiGuardOf(listen, networkInterfaces(), config.externalInterface);
+  const guard = apiGuardOf(listen, await readInterfaceAddresses(), config.externalInterface);
   const ensureChains = (signal: AbortSignal) => ensureApiChains(guard, family, run, signal);
   const driver = createApiGuardDriver({ netlink, guard, ensureChains });
   return {
@@ -57,7 +57,7 @@ export async function openGuard({
         for (const one of [...others, driver]) counts.push(...(await one.readDrops(signal)));
         return new Map(counts);
       },
-    checkGateway: ({ externalInterface }) => refuseOutside(listen, networkInterfaces(), externalInterface),
+    checkGateway: ({ externalInterface }) => refuseOutside(listen, externalInterface),
     keep: () => void driver.ensure().catch((err) => log.warn({ err }, "cannot keep the API's ports closed")),
   };
 }

@@ -28,8 +28,8 @@ export interface AdoptionDeps {
   readonly gatekeeper: { acceptOnceQuiet(): void };
   /** True if an unset store takes over the state that the first passes find. */
   readonly isAutomatic: boolean;
-  /** Throws `conflict` for interfaces with which the agent could not start again. */
-  readonly checkGateway?: ((gateway: Gateway) => void) | undefined;
+  /** Rejects with `conflict` for interfaces with which the agent could not start again. */
+  readonly checkGateway?: ((gateway: Gateway) => Promise<void>) | undefined;
   /** Called when the live state was taken over without a request. */
   readonly onAdopted?: ((imported: Imported) => void) | undefined;
 }
@@ -99,7 +99,7 @@ export class Adoption {
   /** Makes the set that was read the desired set. Throws as {@link adoptChunked} does, and as `checkGateway`. */
   async adopt({ set }: Imported, ifMatch?: IfMatch): Promise<State> {
     const { store, clock, gatekeeper, checkGateway } = this.#deps;
-    checkGateway?.(set.gateway);
+    await checkGateway?.(set.gateway);
     const { state } = await store.transact(function* (state) {
       const { changes } = yield* adoptChunked(state, { set, ifMatch }, { now: clock.instant() });
       return { changes, result: undefined };

@@ -41,6 +41,35 @@ export function dumpAddresses({ number }: Family): NetlinkMessage {
   return { type: getAddress, flags: 0, payload: Uint8Array.of(number, 0, 0, 0, 0, 0, 0, 0) };
 }
 
+/** Requests all addresses of all families. */
+export function dumpAnyAddresses(): NetlinkMessage {
+  return { type: getAddress, flags: 0, payload: new Uint8Array(addressHeader) };
+}
+
+/** Decodes the address of one RTM_NEWADDR, IPv4 or IPv6: of the latter all eight groups. */
+export function decodeAnyAddress(
+  view: DataView,
+  start: number,
+  end: number,
+): { readonly index: number; readonly address: string } {
+  let local: string | undefined;
+  let peer = "";
+  for (let at = start + addressHeader; at < end; at = nextAttribute(view, at, end)) {
+    const type = attributeType(view, at);
+    if (type === IFA_LOCAL) local = addressText(view, payloadOf(at), attributeEnd(view, at, end));
+    else if (type === IFA_ADDRESS) peer = addressText(view, payloadOf(at), attributeEnd(view, at, end));
+  }
+  return { index: view.getUint32(start + 4, true), address: local ?? peer };
+}
+
+/** 4 or 16 bytes. */
+function addressText(view: DataView, start: number, end: number): string {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset + start, end - start);
+  if (bytes.length === 4) return bytes.join(".");
+  const groups = Array.from({ length: bytes.length / 2 }, (_, group) => view.getUint16(start + 2 * group));
+  return groups.map((group) => group.toString(16)).join(":");
+}
+
 /** Decodes one RTM_NEWADDR of the family. */
 export function decodeAddress(
   view: DataView,

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { type HostName, labAddresses } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
+import { inNamespace, ipBatch } from "../support/namespaces.ts";
 import { until } from "../support/run.ts";
 import { plantToken } from "../support/secrets.ts";
 import { eip, gateway, tcp } from "../support/targets.ts";
@@ -197,3 +197,21 @@ for (const dataplane of dataplanes) {
     });
   });
 }
+
+t.test("an interface without a carrier at the start has its addresses all the same", async (t) => {
+  const gw = await Gateway.make(t, "nftables");
+  const listening = (address: string) => gw.startAgent({ NATGW_LISTEN: `${address}:${port}` });
+  await ipBatch(gw.lab.wire, ["link set gw-out down", "link set gw-vpc down"]);
+
+  await t.test("the external one's are refused", async (t) => {
+    const agent = listening(labAddresses.external);
+    t.equal(await agent.whenEnded(), 1);
+    t.match(agent.log, `${labAddresses.external}:${port} is an address on the external interface net1`);
+  });
+
+  await t.test("the VPC's answer once there is one", async () => {
+    await listening(labAddresses.vpc).whenLive();
+    await ipBatch(gw.lab.wire, ["link set gw-vpc up"]);
+    await until("the API to answer pod1", () => answers(gw, "pod1", labAddresses.vpc, port));
+  });
+});

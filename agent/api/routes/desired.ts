@@ -1,5 +1,4 @@
 /** The whole desired set: read and replace. */
-import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import { checkSet, putFullSetChunked } from "../../../lib/admission/full-set.ts";
 import { type FullSet, FullSetSchema } from "../../../lib/admission/requests.ts";
@@ -55,7 +54,7 @@ export function desiredRoutes(app: FastifyInstance, context: RouteContext): void
     async (request, reply) => {
       const ifMatch = parseIfMatch(request.headers);
       const set = await context.answers.turns.run(checkSet(request.body, sha256));
-      refuseOutside(context.settings.listen, networkInterfaces(), request.body.gateway?.externalInterface);
+      await refuseOutside(context.settings.listen, request.body.gateway?.externalInterface);
       return write(
         context,
         reply,

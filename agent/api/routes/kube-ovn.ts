@@ -1,5 +1,4 @@
 /** The calls of Kube-OVN's `nat-gateway.sh`: one route that takes the script's arguments and returns what it has to print. */
-import { networkInterfaces } from "node:os";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { announceSet } from "../../../lib/admission/announce-set.ts";
@@ -105,7 +104,7 @@ async function init(
   const { vpcInterface, externalInterface } = interfaces ?? context.settings;
   for (const name of [vpcInterface, externalInterface])
     if (!(await hasInterface(context, reply, name))) return failure(`interface ${name} does not exist`);
-  refuseOutside(context.settings.listen, networkInterfaces(), interfaces?.externalInterface);
+  await refuseOutside(context.settings.listen, interfaces?.externalInterface);
   const { state } = await store(context, reply, function* (before, facts) {
     yield;
     return announceSet(before, interfaces ?? {}, facts);

@@ -41,7 +41,7 @@ export interface Surroundings {
   readonly epoch: string;
   /** True if it takes over the live state at the start. Absent: false. */
   readonly isAdopting?: boolean;
-  readonly checkGateway?: (gateway: Gateway) => void;
+  readonly checkGateway?: (gateway: Gateway) => Promise<void>;
   /** False: addresses are added without a probe. Absent: true. */
   readonly isProbing?: boolean;
   /** Called after every pass that finished. */

@@ -76,7 +76,7 @@ function refusedSetting(
 }
 
 function refusedAddress(host: string, port = 9477): unknown {
-  const interfaces = { net1: [{ address: "203.0.113.2" }] };
+  const interfaces = { net1: ["203.0.113.2"] };
   try {
     refuseUnsafe([{ host, port }], interfaces, "net1", ["203.0.113.10"]);
   } catch (error) {

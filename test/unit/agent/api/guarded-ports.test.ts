@@ -4,10 +4,10 @@ import { apiGuardOf, withPorts } from "../../../../agent/api/guarded-ports.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 
 const interfaces = {
-  lo: [{ address: "127.0.0.1" }, { address: "::1" }],
-  eth0: [{ address: "10.0.1.254" }, { address: "fe80::1" }],
-  net1: [{ address: "203.0.113.2" }],
-  mgmt: [{ address: "fd00:0:0::7" }],
+  lo: ["127.0.0.1", "::1"],
+  eth0: ["10.0.1.254", "fe80::1"],
+  net1: ["203.0.113.2"],
+  mgmt: ["fd00:0:0::7"],
 };
 
 t.test("apiGuardOf", async (t) => {

@@ -331,9 +331,9 @@ t.test("stopping", async (t) => {
 
 t.test("refuseUnsafe", async (t) => {
   const interfaces = {
-    lo: [{ address: "127.0.0.1" }],
-    eth0: [{ address: "10.0.1.2" }],
-    net1: [{ address: "203.0.113.2" }, { address: "2001:db8::2" }],
+    lo: ["127.0.0.1"],
+    eth0: ["10.0.1.2"],
+    net1: ["203.0.113.2", "2001:db8:0:0:0:0:0:2"],
   };
   const judge = (host: string) => () =>
     refuseUnsafe([{ host, port: 9477 }], interfaces, "net1", ["203.0.113.10"]);
@@ -372,7 +372,7 @@ t.test("no set keeps the agent from starting where it listens", async (t) => {
     const object = { spec: { name: "a", address }, revision: 1, creation: 1 };
     return reduce(emptyState, [{ type: "put", kind: "eip", object } as unknown as StateChange]);
   };
-  const interfaces = { eth0: [{ address: "10.0.1.254" }], net1: [{ address: "203.0.113.10" }] };
+  const interfaces = { eth0: ["10.0.1.254"], net1: ["203.0.113.10"] };
   t.same(eipsToAvoid(desired("10.0.1.254/24"), interfaces), [], "the gateway's own address is no EIP");
   t.same(eipsToAvoid(desired("203.0.113.9/24"), interfaces), ["203.0.113.9"], "not held, or by a route");
   const entry = { interface: "net1", address: "203.0.113.10" };
@@ -380,9 +380,9 @@ t.test("no set keeps the agent from starting where it listens", async (t) => {
   t.same(eipsToAvoid(owned, interfaces), ["203.0.113.10"], "put there by the agent");
 
   const listen = [{ host: "203.0.113.10", port: 9477 }];
-  for (const safe of [undefined, "eth0", "net7"])
-    t.doesNotThrow(() => refuseOutside(listen, interfaces, safe), String(safe));
-  t.throws(() => refuseOutside(listen, interfaces, "net1"), {
+  const judge = (name: string | undefined) => refuseOutside(listen, name, async () => interfaces);
+  for (const safe of [undefined, "eth0", "net7"]) await t.resolves(judge(safe), String(safe));
+  await t.rejects(judge("net1"), {
     code: "conflict",
     message:
       "gateway/externalInterface: NATGW_LISTEN: 203.0.113.10:9477 is an address on the external interface net1",

@@ -21,7 +21,7 @@ function agentOn(
   kernel: ModelKernel,
   isAdopting: boolean,
   disk = new Disk(),
-  checkGateway: (gateway: Gateway) => void = () => {},
+  checkGateway: (gateway: Gateway) => Promise<void> = async () => {},
 ) {
   const clock = new ModelClock();
   const around = { kernel, disk, wire: new Wire(), clock, epoch: "1", onPass: () => {} };

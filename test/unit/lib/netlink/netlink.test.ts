@@ -31,7 +31,11 @@ import {
   parseAcknowledgement,
   parseDone,
 } from "../../../../lib/netlink/message.ts";
-import { decodeAddress, encodeAddAddress } from "../../../../lib/netlink/rtnetlink-addresses.ts";
+import {
+  decodeAddress,
+  decodeAnyAddress,
+  encodeAddAddress,
+} from "../../../../lib/netlink/rtnetlink-addresses.ts";
 import { decodeLink, setDeviceSetting } from "../../../../lib/netlink/rtnetlink-links.ts";
 import { type DecodedRoute, decodeRoute, encodeAddRoute } from "../../../../lib/netlink/rtnetlink-routes.ts";
 
@@ -119,6 +123,12 @@ t.test("rtnetlink: what is encoded is decoded", async (t) => {
     isSecondary: false,
     label: "",
   });
+  t.same(decodeAnyAddress(viewOf(added), 0, added.length), { index: 7, address });
+  const ipv6 = concatBytes(
+    Uint8Array.of(10, 64, 0, 0, 7, 0, 0, 0),
+    bytesAttribute(1, Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1a)),
+  );
+  t.same(decodeAnyAddress(viewOf(ipv6), 0, ipv6.length), { index: 7, address: "2001:db8:0:0:0:0:0:1a" });
   const route: DecodedRoute = {
     table: 254,
     type: "unicast",
