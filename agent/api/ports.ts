@@ -14,7 +14,7 @@ import type { DiagnosticPart } from "../kernel/diagnostics.ts";
 import type { DryRun } from "../reconciler/operations/dry-run.ts";
 import type { ReasonOf } from "../reconciler/operations/explain.ts";
 import type { ImportedState } from "../reconciler/operations/import-live.ts";
-import type { Released } from "../reconciler/operations/release.ts";
+import type { Released, ReleaseRequest } from "../reconciler/operations/release.ts";
 import type { PassReport } from "../reconciler/pass/report.ts";
 import type { GatewayStatus } from "../status/summary.ts";
 import type { WaitOutcome } from "../status/waiting.ts";
@@ -112,7 +112,7 @@ export interface ReconcilerPort {
   /** What becomes of a packet. Changes nothing. @throws `overloaded` */
   explain(question: Question, reasonOf: ReasonOf, signal: AbortSignal): Promise<Explanation>;
   /** Removes an orphan with its owned rules and flows from the kernel. */
-  release(address: Ip, signal: AbortSignal): Promise<Released>;
+  release(request: ReleaseRequest, signal: AbortSignal): Promise<Released>;
 }
 
 export interface DiagnosticsPort {

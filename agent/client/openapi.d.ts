@@ -3420,7 +3420,10 @@ export interface operations {
     releaseAddress: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The revision that the write builds on: "17", or * */
+                "if-match"?: string;
+            };
             path: {
                 /** @description An IPv4 address */
                 ip: string;

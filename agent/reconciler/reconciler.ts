@@ -29,7 +29,7 @@ import { type DryRun, DryRuns } from "./operations/dry-run.ts";
 import { Explanations, type ReasonOf } from "./operations/explain.ts";
 import { importLive } from "./operations/import-live.ts";
 import { orphansOf } from "./operations/orphans.ts";
-import { type Released, release } from "./operations/release.ts";
+import { type Released, type ReleaseRequest, release } from "./operations/release.ts";
 import { areWritesOwn, hasWrittenNetwork, isNetworkAsRead } from "./own-writes.ts";
 import { frameFault } from "./pass/frame-fault.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
@@ -282,10 +282,10 @@ export class Reconciler {
   }
 
   /** A pass first: it removes owned rules on the address, which are drift. */
-  async release(address: Ip, signal: AbortSignal): Promise<Released> {
+  async release(request: ReleaseRequest, signal: AbortSignal): Promise<Released> {
     await this.#loop.run("release", signal);
     return this.#mutex.run(async () => {
-      const released = await release(this.#deps, this.#full, address, signal);
+      const released = await release(this.#deps, this.#full, request, signal);
       this.resync("release");
       return released;
     });

@@ -14,6 +14,7 @@ import type { BoardPort, FlowsPort, ReconcilerPort, ViewPort, WaitGoals } from "
 import { EventHub } from "../../agent/events/hub.ts";
 import type { DryRun } from "../../agent/reconciler/operations/dry-run.ts";
 import type { ImportedState } from "../../agent/reconciler/operations/import-live.ts";
+import type { ReleaseRequest } from "../../agent/reconciler/operations/release.ts";
 import type { PassReport } from "../../agent/reconciler/pass/report.ts";
 import { runYielding } from "../../agent/run-yielding.ts";
 import type { GatewayStatus } from "../../agent/status/summary.ts";
@@ -306,7 +307,7 @@ export class FakeReconciler implements ReconcilerPort {
     };
   }
 
-  async release(address: Ip) {
+  async release({ address }: ReleaseRequest) {
     this.released.push(address);
     return {
       changes: [{ action: "remove", subsystem: "address", text: `${address}/24 dev net1` } as const],

@@ -1,6 +1,7 @@
 /** The inventory of IPs, and the release of orphans. */
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
+import { checkIfMatch } from "../../../lib/admission/writes.ts";
 import type { Chunked } from "../../../lib/chunked.ts";
 import { type Inventory, inventory, type Role } from "../../../lib/inventory/inventory.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -9,10 +10,11 @@ import { addressOf, type Ip } from "../../../lib/model/ip.ts";
 import { objectId } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
 import type { RouteContext } from "../deps.ts";
+import { parseIfMatch } from "../etag.ts";
 import type { ViewPort } from "../ports.ts";
 import { notFound } from "../problem.ts";
 import { requestSignal } from "../request-signal.ts";
-import { inventorySchema, releaseSchema, responses } from "../responses.ts";
+import { ifMatchHeader, inventorySchema, releaseSchema, responses } from "../responses.ts";
 
 const releaseDeadlineMs = 60_000;
 /** Takes a few milliseconds. */
@@ -52,15 +54,21 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
         operationId: "releaseAddress",
         tags: ["inventory"],
         summary: "Removes an orphan from the kernel, with all owned rules and flows on it",
+        headers: ifMatchHeader,
         params: Type.Object({ ip: Type.String({ description: "An IPv4 address" }) }),
         response: responses({ 200: releaseSchema }),
       },
     },
     async (request, reply) => {
+      const ifMatch = parseIfMatch(request.headers);
+      checkIfMatch(context.state.current, ifMatch);
       const ip = parseIp(request.params.ip);
       if (ip === undefined) throw notFound("An address of that form");
       await refuseUnlessOrphan(context, ip);
-      return context.reconciler.release(ip, requestSignal(reply, context.stopping, releaseDeadlineMs));
+      return context.reconciler.release(
+        { address: ip, ifMatch },
+        requestSignal(reply, context.stopping, releaseDeadlineMs),
+      );
     },
   );
 }

@@ -3,6 +3,7 @@
  * drift, which the pass before has removed. Orphans are all that is removed only on request.
  */
 
+import { checkIfMatch, type IfMatch } from "../../../lib/admission/writes.ts";
 import { endsAt, hasEndOf } from "../../../lib/conntrack/ends.ts";
 import type { Change } from "../../../lib/model/change.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
@@ -22,6 +23,11 @@ export interface Released {
   readonly foreignRules: readonly string[];
 }
 
+export interface ReleaseRequest {
+  readonly address: Ip;
+  readonly ifMatch?: IfMatch | undefined;
+}
+
 export interface ReleaseDeps {
   readonly network: NetworkDriver;
   readonly dataplane: Dataplane;
@@ -31,13 +37,13 @@ export interface ReleaseDeps {
 
 /**
  * The caller refuses an address that is desired, and has run a pass. Whether it is an orphan is checked again in the
- * kernel. Throws `not-adopted`, `not-found` if it is no orphan, `rules-refused` if owned rules on it are left, and
+ * kernel. Throws `precondition-failed`, `not-adopted`, `not-found` if it is no orphan, `rules-refused` if owned rules on it are left, and
  * `netlink-failed`.
  */
 export async function release(
   { network, dataplane, conntrack, store }: ReleaseDeps,
   pass: Pick<Pass, "observe" | "isUnadopted" | "preview">,
-  address: Ip,
+  { address, ifMatch }: ReleaseRequest,
   signal: AbortSignal,
 ): Promise<Released> {
   const snapshot = await pass.observe(signal);
@@ -54,10 +60,10 @@ export async function release(
   if (snapshot.facts.eipsNamedByRules.has(address))
     throw new GatewayError("rules-refused", `owned rules on ${address} could not be removed`);
   // The flows of a released address must be ended even after a crash.
-  await store.transact((): { changes: readonly StateChange[]; result: undefined } => ({
-    changes: [{ type: "retire", address }],
-    result: undefined,
-  }));
+  await store.transact((state): { changes: readonly StateChange[]; result: undefined } => {
+    checkIfMatch(state, ifMatch);
+    return { changes: [{ type: "retire", address }], result: undefined };
+  });
   const removed = await endFlows(address, program.family, conntrack, signal);
   const [failure] = await network.applyAddresses(steps, signal);
   if (failure !== undefined) throw new GatewayError("netlink-failed", failure.message);

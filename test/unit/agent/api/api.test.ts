@@ -240,6 +240,12 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
       pointers: ["/headers/if-match"],
     },
     {
+      name: "a release with a tag without quotes",
+      ask: ["POST", "/v1/inventory/203.0.113.99/release", { headers: { "if-match": "2" } }],
+      code: "invalid",
+      pointers: ["/headers/if-match"],
+    },
+    {
       name: "a lease of a name that is none",
       ask: ["POST", "/v1/leases/renew", { body: { eips: ["A"] } }],
       code: "invalid",
@@ -347,6 +353,11 @@ t.test("every refusal: status, code, pointer, and nothing changed", async (t) =>
     {
       name: "a weak tag",
       ask: ["DELETE", "/v1/fips/fip-a", { headers: { "if-match": 'W/"2"' } }],
+      code: "precondition-failed",
+    },
+    {
+      name: "a release, of a revision that moved on",
+      ask: ["POST", "/v1/inventory/203.0.113.99/release", { headers: { "if-match": '"1"' } }],
       code: "precondition-failed",
     },
     {
