@@ -224,6 +224,8 @@ export const ipv4: Family = {
       "tcp_timeout_syn_sent",
       "tcp_timeout_syn_recv",
       "tcp_timeout_established",
+      "tcp_timeout_max_retrans",
+      "tcp_timeout_unacknowledged",
       "udp_timeout",
       "udp_timeout_stream",
       "icmp_timeout",

@@ -14,7 +14,9 @@ import {
   type Range,
   type Test,
 } from "./chain.ts";
-import { aboveCount, aboveRate, compared } from "./narrowing.ts";
+import { type Limit, otherOptions } from "./iptables-options.ts";
+import { below } from "./narrowing.ts";
+import { type FlagsShare, flagBits, shareOfFlags } from "./tcp-flags.ts";
 
 /** The chains of all tables in `text`, except those whose name `isOwn`. */
 export function parseIptablesChains(
@@ -84,27 +86,40 @@ export function parseIptablesRule(raw: string): ChainRule {
   const words = Array.from(raw.matchAll(/"(?:[^"\\]|\\.)*"|\S+/g), ([word]) => word);
   const tests: Test[] = [];
   let beyond: Beyond = "all";
+  const limits: Limit[] = [];
   let isInverted = false;
-  for (let at = 0; at < words.length; at++) {
+  let at = 0;
+  let effect: Effect = { kind: "continue" };
+  for (; at < words.length; at++) {
     const word = words[at] ?? "";
     const value = words[at + 1] ?? "";
-    if (word === "-j" || word === "-g") return { text: raw, tests, beyond, effect: effectOf(words, at) };
+    if (word === "-j" || word === "-g") {
+      effect = effectOf(words, at);
+      break;
+    }
     if (word === "!") {
       isInverted = true;
       continue;
     }
-    const test = parseTest(word, value, isInverted) ?? flagsTest(word, words[at + 2], isInverted);
+    const test = parseTest(word, value, isInverted);
+    const flags = flagsShare(word, value, words[at + 2], isInverted);
     if (test !== undefined) {
       tests.push(test);
-      at += word === "--syn" ? 0 : word === "--tcp-flags" ? 2 : 1;
+      at++;
+    } else if (flags !== undefined) {
+      if (flags.test !== undefined) tests.push(flags.test);
+      beyond = bothBeyond(beyond, flags.beyond);
+      at += word === "--syn" ? 0 : 2;
     } else {
-      const [share, values] = otherOptions(word, value, isInverted);
+      const { share, values, limit } = otherOptions(word, value, isInverted);
+      if (limit !== undefined) limits.push(limit);
       beyond = bothBeyond(beyond, share);
       at += values;
     }
     isInverted = false;
   }
-  return { text: raw, tests, beyond, effect: { kind: "continue" } };
+  for (const { above } of limits) beyond = bothBeyond(beyond, below(above, effect));
+  return { text: raw, tests, beyond, effect };
 }
 
 function parseTest(option: string, value: string, isInverted: boolean): Test | undefined {
@@ -138,65 +153,21 @@ function parseTest(option: string, value: string, isInverted: boolean): Test | u
 /** SNAT and DNAT are none: they tell of what was translated. */
 const states: ReadonlySet<string> = new Set(["invalid", "new", "related", "established", "untracked"]);
 
-/** Only the first packet of a connection has the flag SYN alone. */
-function flagsTest(option: string, flags: string | undefined, isInverted: boolean): Test | undefined {
-  const isFirst = option === "--syn" || (option === "--tcp-flags" && flags === "SYN");
-  return isFirst ? nameTest("state", ["new"], isInverted) : undefined;
+function flagsShare(
+  option: string,
+  mask: string,
+  flags: string | undefined,
+  isInverted: boolean,
+): FlagsShare | undefined {
+  if (option !== "--syn" && option !== "--tcp-flags") return undefined;
+  const [among, wanted] =
+    option === "--syn" ? ["FIN,SYN,RST,ACK", "SYN"].map(flagBits) : [flagBits(mask), flagBits(flags ?? "")];
+  if (among === undefined || wanted === undefined) return { beyond: "unclear" };
+  return shareOfFlags((one) => ((one & among) === wanted) !== isInverted);
 }
 
 function nameTest(field: NameTest["field"], names: readonly string[], isInverted: boolean): NameTest {
   return { field, names, isInverted };
-}
-
-/** Modules whose options are understood, or that have none. */
-const knownModules = new Set(
-  "tcp udp sctp icmp comment conntrack state multiport limit hashlimit connlimit recent length ttl tos dscp quota connbytes".split(
-    " ",
-  ),
-);
-/** Options that match a part of any packets: rates, flags, sizes. */
-const narrowingOptions =
-  /^--(?:(?:limit|hashlimit|connlimit)(?:-.+)?|name|rcheck|update|set|seconds|hitcount|mask|rsource|rdest|length|ttl-..|tos|dscp(?:-class)?|quota|connbytes(?:-.+)?|icmp-type|syn|tcp-flags|tcp-option)$/;
-/** Options of them that say how something is counted, not what matches. */
-const parameters =
-  /^--(?:limit-burst|hashlimit-(?!above|upto).+|connlimit-(?:mask|saddr|daddr)|name|mask|rsource|rdest)$/;
-const withoutValue = new Set([
-  "--rcheck",
-  "--update",
-  "--set",
-  "--rsource",
-  "--rdest",
-  "--connlimit-saddr",
-  "--connlimit-daddr",
-]);
-
-/** What an option matches if it is not a {@link Test}, and the number of its values. */
-function otherOptions(word: string, value: string, isInverted: boolean): readonly [Beyond, number] {
-  if (word === "-m") return [knownModules.has(value) ? "all" : "unclear", 1];
-  if (word === "--comment") return ["all", 1];
-  if (!narrowingOptions.test(word)) return ["unclear", 0];
-  return [
-    shareOfOption(word, value, isInverted),
-    withoutValue.has(word) ? 0 : word === "--tcp-flags" ? 2 : 1,
-  ];
-}
-
-function shareOfOption(option: string, value: string, isInverted: boolean): Beyond {
-  switch (option) {
-    case "--hashlimit-above":
-      return aboveRate(value);
-    case "--connlimit-above":
-      return aboveCount(value);
-    case "--ttl-lt":
-    case "--ttl-gt":
-      return compared("ttl", option === "--ttl-lt" ? "<" : ">", value);
-    case "--ttl-eq":
-      return compared("ttl", isInverted ? "!=" : "==", value);
-    case "--length":
-      return compared("length", isInverted ? "!=" : "==", value);
-    default:
-      return parameters.test(option) ? "all" : "part";
-  }
 }
 
 const harms: Readonly<Record<string, HarmVerb>> = {

@@ -4,59 +4,24 @@ import {
   bothBeyond,
   type ChainRule,
   type Effect,
-  type HarmVerb,
   type NameTest,
   type Range,
   type Test,
 } from "./chain.ts";
 import { minTtl, protocolName, rangesOf } from "./iptables-chains.ts";
-import { aboveRate, compared } from "./narrowing.ts";
+import { aboveCount, aboveRate, below, compared, havingTcpOption } from "./narrowing.ts";
+import { harms, mayNotTrack, mayRewrite, rewrites } from "./nft-harms.ts";
+import type { NamedObjects } from "./nft-named.ts";
+import { NftWords } from "./nft-words.ts";
+import { readNftFlags } from "./tcp-flags.ts";
 
-/** Named objects of the rule's table. */
-export interface NamedElements {
-  /** The elements of sets of addresses. */
-  readonly sets: ReadonlyMap<string, readonly Range[]>;
-  /** The elements of verdict maps: `10.0.1.5 : drop`. */
-  readonly verdicts: ReadonlyMap<string, readonly string[]>;
-}
-
-const nothingNamed: NamedElements = { sets: new Map(), verdicts: new Map() };
-
-/** Beyond this, a verdict map is unknown: each of its elements is a rule that packets are followed through. */
-const maxElements = 1_000;
-
-/** A verdict map becomes one rule per element. */
-export function parseNftRules(text: string, named: NamedElements = nothingNamed): readonly ChainRule[] {
-  const [, before, anonymous, name = ""] = /^(.*) vmap (?:\{ (.*) \}|@(\S+))$/.exec(text) ?? [];
-  const elements = anonymous?.split(", ") ?? named.verdicts.get(name);
-  if (elements === undefined || elements.length > maxElements) return [parseNftRule(text, named.sets)];
-  const rules = elements.map((element) => `${before} ${element.replace(" : ", " ")}`);
-  return rules.map((rule) => ({ ...parseNftRule(rule, named.sets), text }));
-}
-
-type AddressSets = NamedElements["sets"];
-
-function parseNftRule(text: string, sets: AddressSets): ChainRule {
-  const reader = new RuleReader(text, sets);
+export function parseNftRule(text: string, named: NamedObjects): ChainRule {
+  const reader = new RuleReader(text, named);
   reader.read();
   const { tests, beyond, effect } = reader;
   return { text, tests, beyond, effect };
 }
 
-const harms: Readonly<Record<string, HarmVerb>> = {
-  drop: "drops",
-  reject: "drops",
-  dnat: "translates",
-  snat: "translates",
-  masquerade: "translates",
-  redirect: "translates",
-  notrack: "does not track",
-  tproxy: "takes",
-  fwd: "takes",
-};
-const rewrites: Effect = { kind: "harm", verb: "rewrites" };
-const mayRewrite: Effect = { kind: "harm", verb: "rewrites", isMaybe: true };
-const mayNotTrack: Effect = { kind: "harm", verb: "does not track", isMaybe: true };
 const ports: ReadonlySet<string> = new Set(["tcp", "udp", "sctp", "dccp", "udplite", "th"]);
 const states = ["invalid", "established", "related", "new", "", "", "untracked"];
 
@@ -64,22 +29,25 @@ class RuleReader {
   readonly tests: Test[] = [];
   beyond: ChainRule["beyond"] = "all";
   effect: Effect = { kind: "continue" };
-  readonly #words: string[];
-  readonly #sets: AddressSets;
+  readonly #words: NftWords;
+  readonly #named: NamedObjects;
+  /** How many packets exceed the limits below which the rule matches. */
+  readonly #limits: Beyond[] = [];
 
-  constructor(text: string, sets: AddressSets) {
-    this.#words = Array.from(text.matchAll(/"(?:[^"\\]|\\.)*"|\{[^}]*\}|\S+/g), ([word]) => word);
-    this.#sets = sets;
+  constructor(text: string, named: NamedObjects) {
+    this.#words = new NftWords(text);
+    this.#named = named;
   }
 
   read(): void {
-    while (this.#words.length > 0) if (!this.#statement(this.#take())) this.#limitCertainty("unclear");
+    while (!this.#words.isEmpty) if (!this.#statement(this.#words.take())) this.#limitCertainty("unclear");
+    for (const above of this.#limits) this.#limitCertainty(below(above, this.effect));
   }
 
   /** @returns false if the word is unknown */
   #statement(word: string): boolean {
-    const verb = harms[word];
-    if (verb !== undefined) return this.#end({ kind: "harm", verb });
+    const harm = harms[word];
+    if (harm !== undefined) return this.#end(harm);
     switch (word) {
       case "accept":
       case "return":
@@ -87,7 +55,7 @@ class RuleReader {
         return this.#end({ kind: word });
       case "jump":
       case "goto":
-        return this.#end({ kind: word, chain: this.#take() });
+        return this.#end({ kind: word, chain: this.#words.take() });
       case "queue":
       case "synproxy":
         return this.#end({ kind: "unclear" });
@@ -95,21 +63,23 @@ class RuleReader {
       case "flow":
         return this.#end({ kind: "continue" });
       case "counter":
-        if (this.#peek() === "packets") this.#skip(4);
-        else if (this.#peek() === "name") this.#skip(2);
+        if (this.#words.peek() === "packets") this.#words.skip(4);
+        else if (this.#words.peek() === "name") this.#words.skip(2);
         return true;
       case "comment":
-        return this.#skip(1);
+        return this.#words.skip(1);
       case "log":
-        while (/^(?:prefix|level|group|snaplen|queue-threshold|flags)$/.test(this.#peek())) this.#skip(2);
+        while (/^(?:prefix|level|group|snaplen|queue-threshold|flags)$/.test(this.#words.peek()))
+          this.#words.skip(2);
         return true;
       case "limit":
         return this.#limit();
       case "add":
       case "update":
+        this.#words.skip(1);
+        return this.#element(this.#words.take());
       case "delete":
-        this.#skip(2);
-        return this.#limitCertainty("part");
+        return this.#words.skip(2);
       case "iifname":
       case "iif":
         return this.#name("in");
@@ -117,19 +87,20 @@ class RuleReader {
       case "oif":
         return this.#name("out");
       case "ip":
-        return this.#ip(this.#take());
+        return this.#ip(this.#words.take());
       case "meta":
-        return this.#meta(this.#take());
+        return this.#meta(this.#words.take());
       case "ether":
-        if (this.#take() === "type") return this.#isIpv4(["ip", "0x0800"]);
-        if (this.#peek() === "set") return this.#end(rewrites);
+        if (this.#words.take() === "type") return this.#isIpv4(["ip", "0x0800"]);
+        if (this.#words.peek() === "set") return this.#end(rewrites);
+        // It may be that of the only router.
         this.#operand();
-        return this.#limitCertainty("part");
+        return false;
       case "ct":
-        return this.#conntrack(this.#take());
+        return this.#conntrack(this.#words.take());
       case "icmp":
         this.#is("protocol", ["icmp"]);
-        this.#take();
+        this.#words.take();
         this.#operand();
         return this.#limitCertainty("part");
       case "ip6":
@@ -137,7 +108,7 @@ class RuleReader {
       case "arp":
         return this.#is("protocol", []);
       default:
-        return ports.has(word) && this.#transport(word, this.#take());
+        return ports.has(word) && this.#transport(word, this.#words.take());
     }
   }
 
@@ -145,57 +116,89 @@ class RuleReader {
     if (field === "version") return this.#isIpv4(["4"]);
     if (field === "protocol") return this.#name("protocol", protocolName);
     if (field !== "saddr" && field !== "daddr") {
-      if (this.#peek() === "set") {
-        const isFatal = field === "ttl" ? Number(this.#words[1]) < minTtl : !/^(?:dscp|ecn)$/.test(field);
-        return isFatal ? this.#end(rewrites) : this.#skip(2);
+      if (this.#words.peek() === "set") {
+        const isFatal =
+          field === "ttl" ? Number(this.#words.peek(1)) < minTtl : !/^(?:dscp|ecn)$/.test(field);
+        return isFatal ? this.#end(rewrites) : this.#words.skip(2);
       }
       return this.#size(field);
     }
-    if (this.#peek() === "set") return this.#end(rewrites);
+    if (this.#words.peek() === "set") return this.#end(rewrites);
     const { values, isInverted } = this.#operand();
     const [set = ""] = values;
-    const ranges = set.startsWith("@") ? this.#sets.get(set.slice(1)) : rangesOf(values);
+    const ranges = set.startsWith("@") ? this.#named.sets.get(set.slice(1)) : rangesOf(values);
     if (ranges === undefined) return false;
     this.tests.push({ field: field === "saddr" ? "source" : "destination", ranges, isInverted });
     return true;
   }
 
   #meta(key: string): boolean {
-    if (this.#peek() === "set") {
+    if (this.#words.peek() === "set") {
       // The kernel forwards only what is for the host, but this may be a chain where it does not look any more.
-      const isForOthers = key === "pkttype" && !/^(?:host|unicast|0)$/.test(this.#words[1] ?? "");
-      return isForOthers ? this.#end(mayRewrite) : this.#skip(2);
+      const isForOthers = key === "pkttype" && !/^(?:host|unicast|0)$/.test(this.#words.peek(1));
+      return isForOthers ? this.#end(mayRewrite) : this.#words.skip(2);
     }
     if (key === "l4proto") return this.#name("protocol", protocolName);
     if (key === "nfproto") return this.#isIpv4(["ipv4", "2"]);
     if (key === "protocol") return this.#isIpv4(["ip", "0x0800"]);
-    if (key === "length") return this.#size(key);
+    if (key === "length" || key === "priority") return this.#size(key);
     this.#operand();
-    return /^(?:priority|hour|day|time)$/.test(key) && this.#limitCertainty("part");
+    return /^(?:hour|day|time)$/.test(key) && this.#limitCertainty("part");
   }
 
   /** A field that is compared with a number. */
   #size(field: string): boolean {
-    const comparator = this.#peek();
+    let mask: number | undefined;
+    if (this.#words.peek() === "&") {
+      mask = Number(this.#words.peek(1));
+      this.#words.skip(2);
+    }
+    const comparator = this.#words.peek();
     const { values } = this.#operand(true);
-    return this.#limitCertainty(compared(field, comparator, values[0] ?? ""));
+    return this.#limitCertainty(compared(field, comparator, values, mask));
   }
 
   /** `rate over 5/minute burst 5 packets`, `rate 10 mbytes/second`, `name "x"`. */
   #limit(): boolean {
-    const isOver = this.#words[1] === "over";
-    this.#skip(isOver ? 2 : 1);
-    const rate = this.#take();
-    if (/^\d+$/.test(rate)) this.#skip(1);
-    if (this.#peek() === "burst") this.#skip(3);
-    return this.#limitCertainty(isOver ? aboveRate(rate) : "part");
+    if (this.#words.peek() === "name") {
+      this.#words.skip(1);
+      const limit = this.#named.limits.get(this.#words.takeName());
+      if (limit === undefined) return false;
+      this.#words.putBack(limit);
+    }
+    const isOver = this.#words.peek(1) === "over";
+    this.#words.skip(isOver ? 2 : 1);
+    const rate = this.#words.take();
+    const above = aboveRate(rate, /^\d+$/.test(rate) ? this.#words.take() : "");
+    if (this.#words.peek() === "burst") this.#words.skip(3);
+    if (isOver) return this.#limitCertainty(above);
+    this.#limits.push(above);
+    return true;
+  }
+
+  /** What is added to a set: `{ ip saddr timeout 1m limit rate over 5/minute }`. Packets match if its limit does. */
+  #element(text: string): boolean {
+    const [, limit, over, count = ""] =
+      / (?:limit (.*?)|ct count (over )?(\d+))(?: : .*)? \}$/.exec(text) ?? [];
+    if (limit !== undefined) {
+      this.#words.putBack(limit);
+      return this.#limit();
+    }
+    if (count === "") return true;
+    if (over !== undefined) return this.#limitCertainty(aboveCount(count));
+    this.#limits.push(aboveCount(count));
+    return true;
   }
 
   #conntrack(key: string): boolean {
-    if (/^(?:original|reply)$/.test(key) && this.#peek() === "zone") return this.#conntrack(this.#take());
+    if (/^(?:original|reply)$/.test(key) && this.#words.peek() === "zone")
+      return this.#conntrack(this.#words.take());
     // A flow is found again only if packets of both directions get the same zone.
-    const isElsewhere = key === "zone" && this.#words[1] !== "0";
-    if (this.#peek() === "set") return isElsewhere ? this.#end(mayNotTrack) : this.#skip(2);
+    const isElsewhere = key === "zone" && this.#words.peek(1) !== "0";
+    const isEnding =
+      key === "timeout" && this.#named.endingTimeouts.has(this.#words.peek(1).replaceAll('"', ""));
+    if (this.#words.peek() === "set")
+      return isElsewhere || isEnding ? this.#end(mayNotTrack) : this.#words.skip(2);
     if (key !== "state") {
       this.#operand();
       return false;
@@ -207,27 +210,36 @@ class RuleReader {
 
   #transport(protocol: string, field: string): boolean {
     if (protocol !== "th") this.#is("protocol", [protocol]);
-    if (field === "option") {
-      this.#words.splice(0);
-      return true;
-    }
-    if (this.#peek() === "set") return this.#end(rewrites);
+    if (field === "option") return this.#tcpOption(this.#words.take());
+    if (this.#words.peek() === "set") return this.#end(rewrites);
+    if (field === "flags") return this.#flags();
+    if (field !== "dport" && field !== "sport") return this.#size(`${protocol} ${field}`);
     const { values, isInverted } = this.#operand();
-    if (field !== "dport" && field !== "sport") {
-      if (this.#peek() === "/") this.#skip(2);
-      // Only the first packet of a connection has the flag SYN alone.
-      if (field === "flags" && values.join() === "syn") {
-        this.tests.push({ field: "state", names: ["new"], isInverted });
-        return true;
-      }
-      return this.#limitCertainty("part");
-    }
     const ranges = values.map((value): Range => {
       const [first = Number.NaN, last = first] = value.split("-").map(Number);
       return [first, last];
     });
     if (!ranges.flat().every(Number.isInteger)) return false;
     this.tests.push({ field: field === "dport" ? "destinationPort" : "sourcePort", ranges, isInverted });
+    return true;
+  }
+
+  #flags(): boolean {
+    const text = this.#words.takeRest();
+    const share = readNftFlags(text);
+    this.#words.putBack(text.slice(share?.length ?? 0));
+    if (share === undefined) return false;
+    if (share.test !== undefined) this.tests.push(share.test);
+    return this.#limitCertainty(share.beyond);
+  }
+
+  /** `maxseg exists`, `maxseg size < 500`, `maxseg size set rt mtu`. */
+  #tcpOption(name: string): boolean {
+    const what = this.#words.take();
+    if (what === "exists" || what === "missing")
+      return this.#limitCertainty(havingTcpOption(name, what === "missing"));
+    if (this.#words.peek() !== "set") return this.#size(name);
+    this.#words.takeRest();
     return true;
   }
 
@@ -254,7 +266,7 @@ class RuleReader {
   /** The words that follow belong to the effect. */
   #end(effect: Effect): boolean {
     this.effect = effect;
-    this.#words.splice(0);
+    this.#words.takeRest();
     return true;
   }
 
@@ -269,31 +281,18 @@ class RuleReader {
    * @param isCompared true if the caller knows how many packets a comparison matches
    */
   #operand(isCompared = false): { readonly values: readonly string[]; readonly isInverted: boolean } {
-    const isInverted = this.#peek() === "!=";
-    if (/^[!=<>]=?$|^==$/.test(this.#peek())) {
-      if (!/^(?:!=|==)$/.test(this.#take()) && !isCompared) this.#limitCertainty("part");
+    const isInverted = /^!=?$/.test(this.#words.peek());
+    if (/^[!=<>]=?$|^==$/.test(this.#words.peek())) {
+      if (/^[<>]/.test(this.#words.take()) && !isCompared) this.#limitCertainty("part");
     }
-    const word = this.#take();
+    const word = this.#words.take();
     if (word === "vmap") {
       this.#end({ kind: "unclear" });
       return { values: ["@"], isInverted };
     }
     // The fields of a concatenation end with the set of its values.
-    if (word === ".") this.#skip(this.#words.findIndex((next) => /^[{@]/.test(next)) + 1);
+    if (word === ".") this.#words.skipPast(/^[{@]/);
     const values = word.replace(/^\{ | \}$/g, "").split(/, ?/);
     return { values: values.map((value) => value.replace(/^"|"$/g, "")), isInverted };
-  }
-
-  #peek(): string {
-    return this.#words[0] ?? "";
-  }
-
-  #take(): string {
-    return this.#words.shift() ?? "";
-  }
-
-  #skip(words: number): true {
-    this.#words.splice(0, words);
-    return true;
   }
 }

@@ -52,9 +52,9 @@ export function* forEachLegChunked(
     const outward = { ...ends, isInward: false, in: vpc, out: outside };
     for (const leg of [inward, outward]) {
       const isBegun = leg.isInward ? begins.inward : begins.outward;
-      const isAnswer = leg.isInward ? begins.outward : begins.inward;
       if (isBegun) visit(id, { ...leg, isFirst: true });
-      if (isAnswer) visit(id, { ...leg, isFirst: false });
+      // Answers, and what follows the first packet.
+      visit(id, { ...leg, isFirst: false });
     }
   };
   const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined, dstnat };

@@ -18,7 +18,7 @@ import type { InterfaceName } from "../../../lib/model/names.ts";
 import { parseInterfaceName, parseObjectName, parseUid } from "../../../lib/model/names.ts";
 import { parseIptablesChains, parseIptablesRule } from "../../../lib/netfilter/iptables-chains.ts";
 import { parseNftListing } from "../../../lib/netfilter/nft-chains.ts";
-import { parseNftRules } from "../../../lib/netfilter/nft-rule.ts";
+import { parseNftRules } from "../../../lib/netfilter/nft-rules.ts";
 import { parseListing } from "../../../lib/nftables/foreign.ts";
 import { parseLimitText } from "../../../lib/nftables/qos.ts";
 import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";

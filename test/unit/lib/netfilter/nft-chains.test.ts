@@ -1,7 +1,7 @@
 /** Chains as nft lists them. */
 import t from "tap";
 import { parseNftListing } from "../../../../lib/netfilter/nft-chains.ts";
-import { parseNftRules } from "../../../../lib/netfilter/nft-rule.ts";
+import { parseNftRules } from "../../../../lib/netfilter/nft-rules.ts";
 import { effectInWords, testsInWords } from "../../../support/chain-rules.ts";
 
 const listing = `table inet fw { # handle 1
@@ -74,7 +74,53 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
   ["tcp flags syn drop", "protocol=tcp state=new all", "drops"],
   ["tcp flags != syn ct state new drop", "protocol=tcp !state=new state=new all", "drops"],
   ["tcp flags rst drop", "protocol=tcp part", "drops"],
+  ["tcp flags ack drop", "protocol=tcp !state=new all", "drops"],
+  ["tcp flags == 0x10 drop", "protocol=tcp !state=new unclear", "drops"],
+  ["tcp flags ! syn drop", "protocol=tcp !state=new unclear", "drops"],
+  ["tcp flags != rst drop", "protocol=tcp all", "drops"],
+  ["tcp flags ! fin,syn,rst,psh,ack,urg drop", "protocol=tcp part", "drops"],
+  ["tcp flags syn,ack / syn,ack accept", "protocol=tcp !state=new unclear", "accept"],
+  ["tcp flags != syn / fin,syn drop", "protocol=tcp !state=new unclear", "drops"],
+  ["tcp flags & (syn | ack) == syn | ack drop", "protocol=tcp !state=new unclear", "drops"],
+  ["tcp flags { syn | ack, syn } drop", "protocol=tcp state=new all", "drops"],
+  ["tcp flags nosuch drop", "protocol=tcp unclear", "drops"],
+  ["tcp option timestamp exists drop", "protocol=tcp rest", "drops"],
+  ["tcp option timestamp missing drop", "protocol=tcp part", "drops"],
+  ["tcp option mptcp exists drop", "protocol=tcp part", "drops"],
+  ["tcp option maxseg size < 500 drop", "protocol=tcp part", "drops"],
+  ["tcp option maxseg size > 500 drop", "protocol=tcp rest", "drops"],
+  ["tcp window > 0 drop", "protocol=tcp unclear", "drops"],
+  ["udp length > 8 drop", "protocol=udp rest", "drops"],
+  ["ct state ! invalid drop", "!state=invalid all", "drops"],
+  ["ip dscp cs0 drop", "rest", "drops"],
+  ["ip dscp { cs1, cs0 } drop", "rest", "drops"],
+  ["ip dscp != cs1 drop", "rest", "drops"],
+  ["ip dscp af11 drop", "part", "drops"],
+  ["ip ecn not-ect drop", "rest", "drops"],
+  ["ip ecn ce drop", "part", "drops"],
+  ["ip hdrlength 5 drop", "rest", "drops"],
+  ["ip hdrlength > 5 drop", "part", "drops"],
+  ["ip frag-off & 8191 != 0 drop", "part", "drops"],
+  ["ip frag-off & 0x1fff == 0 drop", "rest", "drops"],
+  ["ip checksum != 0 drop", "rest", "drops"],
+  ["ip id 0 drop", "part", "drops"],
+  ["meta priority none drop", "rest", "drops"],
+  ["meta priority 1:10 drop", "part", "drops"],
+  ["ether saddr 02:00:00:00:00:01 drop", "unclear", "drops"],
   ["limit rate over 1/day drop", "rest", "drops"],
+  ["limit rate over 1 bytes/second drop", "rest", "drops"],
+  ["limit rate 1000/second drop", "rest", "drops"],
+  ["limit rate 100 mbytes/second burst 5 mbytes drop", "rest", "drops"],
+  ["limit rate 5/minute drop", "part", "drops"],
+  ["limit rate 1000/second accept", "part", "accept"],
+  ['limit name "unknown" drop', "unclear", "drops"],
+  ["update @s { ip daddr limit rate over 1/minute burst 1 packets } drop", "rest", "drops"],
+  ["add @s { ip saddr timeout 1m limit rate over 100/second } drop", "part", "drops"],
+  ["add @s { ip saddr ct count over 0 } drop", "rest", "drops"],
+  ["add @s { ip saddr ct count over 100 } drop", "part", "drops"],
+  ["add @s { ip saddr timeout 1m } drop", "all", "drops"],
+  ["delete @s { ip saddr } drop", "all", "drops"],
+  ["meta l4proto tcp tproxy to :9999", "protocol=tcp all", "maybe takes"],
   ["limit rate over 10/second burst 5 packets drop", "part", "drops"],
   ["limit rate over 10 mbytes/second burst 64 kbytes drop", "part", "drops"],
   ["meta length > 20 drop", "rest", "drops"],
@@ -90,7 +136,7 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
   ["ip ttl set 64", "all", "continue"],
   ["ip dscp set cs1 drop", "all", "drops"],
   ["ether daddr set 02:00:00:00:00:99", "all", "rewrites"],
-  ["tcp flags & (fin | syn) == syn drop", "protocol=tcp unclear", "drops"],
+  ["tcp flags & (fin | syn) == syn drop", "protocol=tcp state=new all", "drops"],
   ["meta mark & 0x00000001 == 0x00000001 meta mark set 0x00000002", "unclear", "continue"],
   ["ip ttl < 3 drop", "part", "drops"],
   ["ip daddr != 10.0.1.0/24 return", "!destination=167772416-167772671 all", "return"],
@@ -133,6 +179,52 @@ t.test("a map of verdicts", async (t) => {
     { text, tests: [{ field: "in" }, { names: ["invalid"] }], effect: { kind: "harm" } },
     { text, tests: [{ field: "in" }, { names: ["new"] }], effect: { kind: "jump", chain: "sub" } },
   ]);
+});
+
+t.test("a map of verdicts by several fields", async (t) => {
+  const text =
+    'iifname "net1" ip daddr . meta l4proto vmap { 10.0.1.5 . tcp : drop, 10.0.1.6 . udp : accept }';
+  const rules = parseNftRules(text);
+  t.same(rules.map(testsInWords), [
+    "in=net1 destination=167772421-167772421 protocol=tcp all",
+    "in=net1 destination=167772422-167772422 protocol=udp all",
+  ]);
+  t.same(rules.map(effectInWords), ["drops", "accept"]);
+});
+
+t.test("limits and conntrack timeouts by name", async (t) => {
+  const rules = parseNftListing(`table ip other { # handle 1
+	limit low { # handle 2
+		rate over 1/minute
+	}
+
+	limit high { # handle 3
+		rate over 10 mbytes/second burst 1 mbytes
+	}
+
+	ct timeout short { # handle 4
+		protocol tcp
+		l3proto ip
+		policy = { syn_sent : 0, established : 5 }
+	}
+
+	ct timeout long { # handle 5
+		protocol tcp
+		l3proto ip
+		policy = { established : 20 }
+	}
+
+	chain c { # handle 1
+		type filter hook forward priority filter; policy accept;
+		limit name "low" drop # handle 6
+		limit name "high" drop # handle 7
+		ct timeout set "short" # handle 8
+		ct timeout set "long" # handle 9
+	}
+}
+`).get("c");
+  t.same(rules?.map(testsInWords), ["rest", "part", "all", "all"]);
+  t.same(rules?.map(effectInWords), ["drops", "drops", "maybe does not track", "continue"]);
 });
 
 t.test("chains in braces", async (t) => {

@@ -6,7 +6,7 @@ import { parseInterfaceName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import type { Chain } from "../../../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../../../lib/netfilter/iptables-chains.ts";
-import { parseNftRules } from "../../../../../lib/netfilter/nft-rule.ts";
+import { parseNftRules } from "../../../../../lib/netfilter/nft-rules.ts";
 import { policyChains } from "../../../../../lib/netfilter/policy-chains.ts";
 import type { XfrmPolicy } from "../../../../../lib/netlink/xfrm-policies.ts";
 import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.ts";
@@ -131,6 +131,16 @@ t.test("shared chains", async (t) => {
 function foreign(table: string, ...lines: readonly string[]): Partial<NetfilterObserved> {
   return { foreign: parseIptablesChains([`*${table}`, ...lines].join("\n"), "ipt", () => false) };
 }
+
+t.test("what follows the first packet, too", async (t) => {
+  const established = "-m state --state ESTABLISHED -j DROP";
+  const stopped = (interfaces: string) =>
+    judge(foreign("filter", ":FORWARD ACCEPT [0:0]", `-A FORWARD ${interfaces} ${established}`)).objects.map(
+      (line) => line.replace(/ .*/, ""),
+    );
+  t.same(stopped("-i net1"), ["fips/f", "dnats/d"], "in the direction of the first");
+  t.same(stopped("-o net1"), ["fips/f", "dnats/d"], "answers");
+});
 
 t.test("rules of others", async (t) => {
   t.match(judge(foreign("filter", ":FORWARD DROP [0:0]")), {
