@@ -67,6 +67,8 @@ export interface PolicyRule {
   /** Matches only sockets bound to this interface, never forwarded packets. */
   readonly outInterface: string | undefined;
   readonly isInverted: boolean;
+  /** Routes with prefixes of this length or shorter are no answer. Absent: all are. */
+  readonly suppressedPrefix?: number;
   /** The rule has conditions that are not represented here: a mark, ports, a type of service. */
   readonly hasMore: boolean;
   /** As `ip rule` prints it. */

@@ -34,6 +34,7 @@ const FRA_OIFNAME = 17;
 /** Attributes that the kernel adds to every rule, or that are no condition on packets. */
 const FRA_PAD = 18;
 const FRA_L3MDEV = 19;
+const FRA_UID_RANGE = 20;
 const FRA_PROTOCOL = 21;
 const FRA_FLOW = 11;
 /** FR_ACT_*. */
@@ -67,6 +68,8 @@ export function decodePolicyRule(
   let outInterface: string | undefined;
   let [mark, mask] = [0, 0];
   let hasMore = view.getUint8(start + 3) !== 0;
+  let suppressedPrefix: number | undefined;
+  let firstUser = 0;
   const u32 = (at: number) => view.getUint32(requirePayload(view, at, end, 4), true);
   const prefix = (at: number, length: number) =>
     makeCidr(format(read(view, requirePayload(view, at, end, addressBytes))), length);
@@ -100,6 +103,11 @@ export function decodePolicyRule(
         mask = u32(at);
         break;
       case FRA_SUPPRESS_PREFIXLEN:
+        if (u32(at) !== noSuppression) suppressedPrefix = u32(at);
+        break;
+      case FRA_UID_RANGE:
+        firstUser = u32(at);
+        break;
       case FRA_SUPPRESS_IFGROUP:
         hasMore ||= u32(at) !== noSuppression;
         break;
@@ -118,17 +126,22 @@ export function decodePolicyRule(
   const isInverted = (view.getUint32(start + 8, true) & FIB_RULE_INVERT) !== 0;
   const rule = {
     priority,
-    action: actionOf(view.getUint8(start + 7), table, target),
+    // Forwarded packets count as those of root.
+    action: firstUser > 0 && !isInverted ? nothing : actionOf(view.getUint8(start + 7), table, target),
     source,
     destination,
     inInterface,
     outInterface,
     isInverted,
-    hasMore: hasMore || isMarked,
+    ...(suppressedPrefix !== undefined && { suppressedPrefix }),
+    hasMore: hasMore || isMarked || firstUser > 0,
   };
   const more = `${isMarked ? ` fwmark 0x${mark.toString(16)}/0x${mask.toString(16)}` : ""}${hasMore ? " ..." : ""}`;
-  return { ...rule, text: ruleText(rule, more) };
+  const suppression = suppressedPrefix === undefined ? "" : ` suppress_prefixlength ${suppressedPrefix}`;
+  return { ...rule, text: `${ruleText(rule, more)}${suppression}` };
 }
+
+const nothing: PolicyRule["action"] = { kind: "none" };
 
 function actionOf(number: number, table: number, target: number): PolicyRule["action"] {
   if (number === lookupAction) return { kind: "lookup", table };

@@ -531,6 +531,7 @@ function tests(): void {
       "rule add not to 10.0.0.0/8 fwmark 0x1/0x3 prohibit priority 60; rule add oif net1 goto 32766 priority 70",
     );
     await ip("rule add lookup main suppress_prefixlength 0 priority 80; rule add lookup 101 priority 90");
+    await ip("rule add uidrange 1-9 blackhole priority 91; rule add uidrange 0-9 blackhole priority 92");
     const { rules, tables } = await paths();
     t.match(rules, [
       {},
@@ -541,8 +542,14 @@ function tests(): void {
         isInverted: true,
       },
       { text: "priority 70 from all oif net1 goto 32766", action: { kind: "goto", priority: 32766 } },
-      { text: "priority 80 from all ... lookup main", hasMore: true },
+      {
+        text: "priority 80 from all lookup main suppress_prefixlength 0",
+        suppressedPrefix: 0,
+        hasMore: false,
+      },
       { text: "priority 90 from all lookup 101", action: { kind: "lookup", table: 101 } },
+      { priority: 91, action: { kind: "none" } },
+      { priority: 92, action: { kind: "blackhole" }, hasMore: false },
     ]);
     t.match(
       [...tables],
@@ -551,7 +558,7 @@ function tests(): void {
         [101, []],
       ],
     );
-    for (const priority of [50, 60, 70, 80, 90]) await ip(`rule del priority ${priority}`);
+    for (const priority of [50, 60, 70, 80, 90, 91, 92]) await ip(`rule del priority ${priority}`);
 
     await ip("route add blackhole 10.9.0.5/32 table local; route add local 10.9.0.6/32 dev lo proto bird");
     t.match(

@@ -53,7 +53,7 @@ function reachSubsystem(
       return join(
         network,
         paths,
-        await nextHops.observe(watchedHopsOf(network), resolvingLinks(network), isPass(request)),
+        await nextHops.observe(watchedHopsOf(network, paths), resolvingLinks(network), isPass(request)),
       );
     },
     apply: async () => [],

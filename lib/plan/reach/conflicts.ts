@@ -42,7 +42,7 @@ export function* conflictingRoutes(
       (one) => used.includes(one.interface) && destination === `${one.address}${family.hostSuffix}`,
     );
   const hiding = local.filter(hidesAddress);
-  const inMain = yield* filterChunked(routes, lookedAtOnce, (route) => {
+  const conflicting = yield* filterChunked(routes, lookedAtOnce, (route) => {
     if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
     const length = prefixLengthOf(route.destination);
     if (length > 0 && length < family.widestNetwork) return !isBy(route, outside);
@@ -50,7 +50,25 @@ export function* conflictingRoutes(
     if (subnet?.interface === undefined || prefixLengthOf(subnet.destination) > length) return false;
     return !isBy(route, [subnet.interface]);
   });
-  return [...inMain, ...wide, ...hiding];
+  return [...(yield* withoutUnused(conflicting, routes)), ...wide, ...hiding];
+}
+
+/** Without those that another route to the same destination precedes. */
+function* withoutUnused(
+  conflicting: readonly ObservedRoute[],
+  routes: readonly ObservedRoute[],
+): Chunked<readonly ObservedRoute[]> {
+  if (conflicting.length === 0) return conflicting;
+  const least = new Map(conflicting.map(({ destination, metric }) => [destination, metric]));
+  yield* forEachChunked(routes, lookedAtOnce, ({ table, destination, metric }) => {
+    const known = least.get(destination);
+    if (table === mainTable && known !== undefined && metric < known) least.set(destination, metric);
+  });
+  return yield* filterChunked(
+    conflicting,
+    lookedAtOnce,
+    ({ destination, metric }) => metric <= (least.get(destination) ?? metric),
+  );
 }
 
 /**

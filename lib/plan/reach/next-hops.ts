@@ -3,7 +3,7 @@ import { type Chunked, forEachChunked } from "../../chunked.ts";
 import type { Degradation } from "../../model/degradation.ts";
 import { type Ip, prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
-import type { ObservedLink, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import type { ObservedLink, ObservedNetwork, ObservedPaths, ObservedRoute } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
 import type { NeighbourState } from "../../netlink/rtnetlink-neighbours.ts";
 import { mainTable, routeProtocol, routeText } from "../network/routes.ts";
@@ -23,11 +23,15 @@ export function nextHopsOf(network: ObservedNetwork): readonly NextHop[] {
   return hopsOf(network, network.routes.filter(leadsToRouter));
 }
 
-/** Those of any program's routes, but of others only so many: each is looked at every second. */
-export function watchedHopsOf(network: ObservedNetwork): readonly NextHop[] {
+/** Those of any program's routes in the tables in use, but of others only so many: each is looked at every second. */
+export function watchedHopsOf(network: ObservedNetwork, { tables }: ObservedPaths): readonly NextHop[] {
   const own = nextHopsOf(network);
   const known = new Set(own.map(hopKey));
-  const all = hopsOf(network, network.routes.filter(isRouted));
+  const inMain = network.routes.filter(isRouted);
+  const all = hopsOf(network, [
+    ...inMain,
+    ...Array.from(tables.values(), (routes) => routes.filter(hasRouter)).flat(),
+  ]);
   return [...own, ...all.filter((hop) => !known.has(hopKey(hop))).slice(0, maxOthers)];
 }
 
@@ -158,6 +162,9 @@ function leadsToRouter(route: ObservedRoute): boolean {
 }
 
 function isRouted(route: ObservedRoute): boolean {
-  const isUnicast = route.table === mainTable && route.type === "unicast";
-  return isUnicast && hopsIn(route).some(({ via }) => via !== undefined);
+  return route.table === mainTable && hasRouter(route);
+}
+
+function hasRouter(route: ObservedRoute): boolean {
+  return route.type === "unicast" && hopsIn(route).some(({ via }) => via !== undefined);
 }

@@ -36,7 +36,7 @@ export function* checkReach(
   for (const eip of program.eips) {
     if (isDue()) yield;
     interfaces.set(eip.address, eip.interface);
-    check.eip(eip.id, eip.address);
+    check.eip(eip.id, eip.interface, eip.address);
   }
   const outsideOf = (eip: Ip) => interfaces.get(eip) ?? program.externalInterface;
   for (const { id, eip, internalIp, isOutward } of program.fips) {
@@ -107,11 +107,14 @@ class ReachCheck implements ReachResult {
   }
 
   /** Without the local table the kernel answers no ARP for an EIP. */
-  eip(id: ObjectId, address: Ip): void {
+  eip(id: ObjectId, outside: InterfaceName, address: Ip): void {
     if (!this.#lookup.usesLocal) this.#report(id, "no policy routing rule uses the table local");
-    const route = this.#lookup.hiding(this.#family.toValue(address));
-    if (route !== undefined)
-      this.#report(id, `the kernel answers no ARP for ${address}, because of the route ${routeText(route)}`);
+    const destination = this.#family.toValue(address);
+    const route = this.#lookup.hiding(destination);
+    const noAnswer = `the kernel answers no ARP for ${address}`;
+    if (route !== undefined) this.#report(id, `${noAnswer}, because of the route ${routeText(route)}`);
+    const choice = this.#lookup.beforeLocal({ inInterface: outside, source: undefined, destination });
+    if (choice !== undefined) this.#report(id, `${noAnswer}: ${routeChoiceText(choice)}`);
   }
 
   /** Checks packets from outside to one address. */
@@ -137,9 +140,10 @@ class ReachCheck implements ReachResult {
         ? undefined
         : this.#silent.get(hopKey({ via, interface: name })),
     );
-    const [first] = silent;
-    if (first === undefined || silent.includes(undefined)) return;
-    if (first.fixedMac === undefined) this.cutOff.set(id, first);
+    const first = silent.find((hop) => hop !== undefined);
+    if (first === undefined) return;
+    // Of several routers the kernel also uses one that does not answer.
+    if (first.fixedMac === undefined || silent.includes(undefined)) this.cutOff.set(id, first);
     else this.#reportNotReached(id, what, silentText(first));
   }
 
@@ -153,7 +157,12 @@ class ReachCheck implements ReachResult {
     const packets: Packets = { inInterface: this.#vpc, source, destination: undefined };
     const choice = this.#lookup.of(packets);
     this.#note(choice, outside);
-    if (leadsTo(choice, outside) || this.#isUncertain(choice, outside)) return;
+    if (leadsTo(choice, outside)) {
+      // The main table's router is reported for the whole gateway.
+      if (choice.rule !== undefined) this.#checkNextHop(id, from, choice, undefined);
+      return;
+    }
+    if (this.#isUncertain(choice, outside)) return;
     const isElsewhere = choice.route !== undefined || this.#lookup.inMain(packets) === undefined;
     if (choice.rule === undefined && isElsewhere) return;
     this.#report(id, `${from} does not leave by ${outside}: ${routeChoiceText(choice)}`);

@@ -36,6 +36,8 @@ export interface RouteLookup {
   isLocal(address: AddressValue): boolean;
   /** A route that people added to the local table for this address alone and that hides the kernel's own. */
   hiding(address: AddressValue): ObservedRoute | undefined;
+  /** What rules ahead of the one for the local table decide, so that the address is not the gateway's own. */
+  beforeLocal(packets: Packets): RouteChoice | undefined;
   /** What only the main table decides, as if the rules used no other one. */
   inMain(packets: Packets): ObservedRoute | undefined;
   /** False if no rule uses the local table: then nothing is the gateway's own address. */
@@ -71,6 +73,8 @@ export function* compileRouteLookup(
   for (const [number, routes] of paths.tables) tables.set(number, yield* tableOf(routes, number, family));
   const rules = paths.rules.filter(mayRoute);
   const isUsed = (table: number) => rules.some(({ action }) => isLookup(action, table));
+  const firstLocal = rules.findIndex(({ action }) => isLookup(action, localTable));
+  const earlier = rules.slice(0, Math.max(0, firstLocal));
   const isPlain =
     paths.rules.length === 0 || (rules.every(isDefaultRule) && isUsed(mainTable) && foreign.length === 0);
   const inMain = (packets: Packets) => lookUp(tables.get(mainTable), packets, family);
@@ -83,6 +87,10 @@ export function* compileRouteLookup(
       const route = tables.get(localTable)?.longest(destination);
       const isHiding = route?.type !== "local" && route?.destination.endsWith(family.hostSuffix);
       return isHiding ? route : undefined;
+    },
+    beforeLocal(packets) {
+      const choice = earlier.length === 0 ? undefined : follow(earlier, tables, packets, family);
+      return choice?.rule === undefined || choice.route?.type === "local" ? undefined : choice;
     },
     isLocal: (address) => local.has(keyOf(address)),
     of: (packets) =>
@@ -117,7 +125,12 @@ function isDefaultRule({ priority, action, source, destination, ...rule }: Polic
   const isBare = source === undefined && destination === undefined && rule.inInterface === undefined;
   const table = action.kind === "lookup" ? action.table : undefined;
   return (
-    isBare && !rule.hasMore && !rule.isInverted && table !== undefined && standard.get(priority) === table
+    isBare &&
+    !rule.hasMore &&
+    !rule.isInverted &&
+    rule.suppressedPrefix === undefined &&
+    table !== undefined &&
+    standard.get(priority) === table
   );
 }
 
@@ -139,7 +152,8 @@ function follow(
       else alternatives.push({ route: undefined, rule });
       continue;
     }
-    const route = action.kind === "lookup" ? lookUp(tables.get(action.table), packets, family) : undefined;
+    const found = action.kind === "lookup" ? lookUp(tables.get(action.table), packets, family) : undefined;
+    const route = found === undefined || isSuppressed(found, rule) ? undefined : found;
     const isAnswer = action.kind === "lookup" ? route !== undefined && route.type !== "throw" : true;
     if (!isAnswer) continue;
     if (share === "all" && !isHidden(route, tables, packets, family))
@@ -147,6 +161,12 @@ function follow(
     alternatives.push({ route, rule });
   }
   return { route: undefined, rule: undefined, alternatives };
+}
+
+/** A route that refuses packets is an answer, however short its prefix is. */
+function isSuppressed({ type, destination }: ObservedRoute, { suppressedPrefix }: PolicyRule): boolean {
+  const isRefusing = type === "blackhole" || type === "unreachable" || type === "prohibit";
+  return suppressedPrefix !== undefined && !isRefusing && prefixLengthOf(destination) <= suppressedPrefix;
 }
 
 /**

@@ -5,7 +5,10 @@ import { networkSubsystems } from "../../../../../agent/reconciler/subsystems/ne
 
 t.test("a pass makes the kernel ask routers by ARP, a dry run does not", async (t) => {
   const network = { links: [], addresses: [], routes: [], sysctls: new Map() };
-  const driver = { observe: async () => network, observePaths: async () => ({}) };
+  const driver = {
+    observe: async () => network,
+    observePaths: async () => ({ rules: [], tables: new Map() }),
+  };
   const asked: boolean[] = [];
   const nextHops = {
     observe: async (_hops: unknown, _links: unknown, asks: boolean) => {

@@ -186,6 +186,7 @@ t.test("an internal IP must be reached through the VPC's interface", async (t) =
       [noRoute("fips/f", "10.0.1.5", "the kernel uses the route blackhole 10.0.1.5/32 proto 3")],
     ],
     ["the lowest metric", ["10.0.1.5/32 dev net1 metric 5", "10.0.1.5/32 dev eth0 metric 4"], []],
+    ["a worse route that drops", ["blackhole 10.0.1.5/32 metric 9", "10.0.1.5/32 dev eth0 metric 4"], []],
     ["next hops on one side", ["10.0.1.5/32 dev eth0,eth0"], []],
     [
       "next hops on both sides",
@@ -206,6 +207,12 @@ t.test("an internal IP must be reached through the VPC's interface", async (t) =
   ];
   for (const [what, routes, objects] of cases)
     t.strictSame(judge({ routes: [...behind, ...routes] }).objects, objects, what);
+});
+
+t.test("a route that another one to the same destination precedes is no conflict", async (t) => {
+  const worse = "blackhole 10.0.1.5/32 metric 9";
+  t.match(judge({ routes: [...behind, worse] }).notices, [/^RouteConflict: .* blackhole 10\.0\.1\.5\/32/]);
+  t.same(judge({ routes: [...behind, worse, "10.0.1.5/32 dev eth0 metric 4"] }).notices, []);
 });
 
 t.test("some of an SNAT's clients must be reachable", async (t) => {
@@ -339,6 +346,73 @@ t.test("rules of policy routing", async (t) => {
   const jump = rule(100, { action: { kind: "goto", priority: 200 } });
   t.ok(judge({ ...world, rules: [jump, rule(150, blackhole)] }).isClear, "a rule that is jumped over");
   t.notOk(judge({ ...world, rules: [jump, rule(200, blackhole)] }).isClear, "and one that is not");
+});
+
+t.test("a rule that suppresses short prefixes", async (t) => {
+  const main = rule(100, { action: { kind: "lookup", table: 254 }, suppressedPrefix: 0 });
+  const world = { routes: behind, rules: [main, rule(101, {})] };
+  t.match(
+    judge({ ...world, table100: ["default dev net1"] }),
+    { objects: [], notices: [] },
+    "the other table is for what main has no longer prefix for",
+  );
+  t.match(judge({ ...world, table100: ["blackhole default"] }).objects, [
+    /^fips\/f NoRoute: 10\.0\.1\.5 does not leave by net1: .* blackhole default/,
+    /^dnats\/d NoRoute: 10\.0\.1\.6 does not/,
+    /^snats\/s NoRoute: /,
+  ]);
+  const refusing = rule(100, { suppressedPrefix: 32 });
+  t.match(
+    judge({ routes: behind, rules: [refusing], table100: ["blackhole 10.0.1.5/32"] }).objects,
+    [/^fips\/f NoRoute: 10\.0\.1\.5 is not reached/],
+    "what refuses packets is no longer prefix",
+  );
+});
+
+t.test("routers of other tables", async (t) => {
+  const network = {
+    links,
+    addresses: [],
+    routes: [...usual, ...behind].map((one) => route(one)),
+    sysctls: new Map(),
+  };
+  const table = [{ ...route("10.0.1.5/32 dev eth0", 100), via: ip("10.0.1.99") }];
+  const away = [{ ...route("default dev net1", 101), via: ip("203.0.113.99") }];
+  const paths = {
+    rules: [rule(100, { inInterface: "net1" }), rule(101, fromPod), ...standard],
+    tables: new Map([
+      [100, table],
+      [101, away],
+    ]),
+  };
+  const hops = watchedHopsOf(network, paths);
+  t.same(
+    hops.map(({ via }) => via),
+    ["10.0.1.99", "203.0.113.99"],
+  );
+  const notices = (silentHops: typeof hops) =>
+    createReachPlanner()
+      .plan({ program } as PlanInput, { network, paths, silentHops })
+      .notices.map(({ message }) => message);
+  t.same(notices([]), []);
+  t.same(notices(hops.slice(0, 1)), ["10.0.1.99 does not answer ARP on eth0: fips/f behind it"]);
+  t.same(notices(hops.slice(1)), ["203.0.113.99 does not answer ARP on net1: fips/f behind it"]);
+});
+
+const fromPod = {
+  source: cidr("10.0.1.5/32"),
+  inInterface: "eth0",
+  action: { kind: "lookup", table: 101 },
+} as const;
+
+t.test("an EIP is the gateway's own address only by the local table", async (t) => {
+  const late = [rule(10, { inInterface: "net1" }), rule(200, { action: { kind: "lookup", table: 255 } })];
+  const world = { standard: [...late, ...standard.slice(1)], routes: behind };
+  t.match(judge({ ...world, table100: ["203.0.113.10/32 dev eth0"] }).objects, [
+    /^eips\/a NoRoute: the kernel answers no ARP for 203\.0\.113\.10: the kernel uses the route .* rule 10$/,
+  ]);
+  t.same(judge({ ...world, table100: ["203.0.113.99/32 dev eth0"] }).objects, []);
+  t.same(judge({ ...world, table100: ["local 203.0.113.10/32 dev lo"] }).objects, []);
 });
 
 t.test("routes that take external traffic elsewhere are named", async (t) => {
@@ -551,13 +625,22 @@ t.test("objects behind a router or a host that packets do not reach", async (t) 
     route("10.0.2.0/24 dev eth0"),
     { ...route("10.0.1.5/32 dev eth0,eth0"), hopVias: [one, other] },
   ];
-  t.same(behind(several, one), [], "another router may be there");
+  t.same(
+    behind(several, one),
+    ["NextHopUnreachable: 10.0.1.99 does not answer ARP on eth0: fips/f behind it"],
+    "some flows take the other router",
+  );
+  t.same(
+    behind(several, "10.0.1.99 02:de:ad:00:00:01").map((line) => line.replace(/:.*/, "")),
+    ["NextHopUnreachable"],
+    "even if its MAC is wrong",
+  );
   t.same(behind(several, one, other), [
     "NextHopUnreachable: 10.0.1.99 does not answer ARP on eth0: fips/f behind it",
   ]);
   const network = { links, addresses: [], routes: several, sysctls: new Map() };
   t.same(
-    watchedHopsOf(network).map((hop) => hop.via),
+    watchedHopsOf(network, { rules: standard, tables: new Map() }).map((hop) => hop.via),
     [one, other],
   );
   const whole = [...kernel.slice(1), via("10.0.0.0/16 dev eth0", "10.0.1.1")];
@@ -587,7 +670,8 @@ t.test("routers of other programs' routes are watched, up to a number", async (t
     via: ip(`10.0.1.${at + 100}`),
   }));
   const routes = [...many, { ...route("default dev net1"), via: ip("203.0.113.1") }];
-  const hops = watchedHopsOf({ links, addresses: [], routes, sysctls: new Map() });
+  const network = { links, addresses: [], routes, sysctls: new Map() };
+  const hops = watchedHopsOf(network, { rules: standard, tables: new Map() });
   t.same(
     hops.map((hop) => hop.via),
     ["203.0.113.1", ...many.slice(0, 16).map((one) => one.via)],
