@@ -138,9 +138,9 @@ function decode(
   flags: Readonly<Record<string, string>>,
   environment: Environment,
 ): unknown {
-  const given = flags[name] ?? environment[variable];
   // Kube-OVN sets GATEWAY_V4 even if there is no gateway: the value is then empty.
-  const text = name === "gatewayV4" && given === "" ? undefined : (given ?? preset);
+  const ambient = name === "gatewayV4" && environment[variable] === "" ? undefined : environment[variable];
+  const text = flags[name] ?? ambient ?? preset;
   if (text === undefined) return undefined;
   try {
     return Value.Decode(schema, text);

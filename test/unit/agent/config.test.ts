@@ -183,10 +183,6 @@ t.test("a token in a variable that is no setting is not printed", async (t) => {
     t.notMatch(refusalOf([], { [name]: "s3cret" }), /s3cret/, name);
 });
 
-t.test("an empty --gateway-v4 takes the variable back", async (t) => {
-  t.equal(configOf(["--gateway-v4", ""], { GATEWAY_V4: "203.0.113.1" }).gatewayV4, undefined);
-});
-
 t.test("variables that Kubernetes injects are not errors", async (t) => {
   const config = configOf([], {
     PATH: "/bin",
