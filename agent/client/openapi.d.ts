@@ -784,7 +784,7 @@ export interface components {
             removed: components["schemas"]["DegradedReason"][];
         };
         /** @enum {string} */
-        DegradedReason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "MtuTooSmall" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "FlowTimeoutZero" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "ApiUnguarded" | "CertificatesInvalid" | "AuditLogFailing";
+        DegradedReason: "StateCorrupt" | "StateTooNew" | "StateFromNewerVersion" | "StorageUnavailable" | "MixedVariants" | "PassFailing" | "NotVerified" | "NotAdopted" | "ImportIncomplete" | "GateClosed" | "UntranslatedForwarded" | "ForwardingOff" | "InterfaceMissing" | "InterfaceDown" | "MtuTooSmall" | "RouteConflict" | "NextHopUnreachable" | "ForeignRule" | "ArpIgnored" | "ReversePathFilter" | "FlowTimeoutZero" | "FlowTableFull" | "NoOwnAddress" | "AddressConflict" | "Quarantined" | "Fighting" | "KernelUnreadable" | "StepsFailing" | "FlowsShadowed" | "TokenFileInvalid" | "ClientListInvalid" | "ApiUnguarded" | "CertificatesInvalid" | "AuditLogFailing";
         DesiredAndApplied: {
             /** Format: int64 */
             desired: number;

@@ -199,6 +199,14 @@ export interface DriverFailure<Step> {
   readonly message: string;
 }
 
+/** How full the conntrack table is. */
+export interface ConntrackStats {
+  /** Entries of this network namespace. `undefined` if conntrack is not active (yet). */
+  readonly count: number | undefined;
+  /** Maximum entries per namespace. Above it new flows are dropped. */
+  readonly max: number | undefined;
+}
+
 export interface ConntrackDriver {
   /**
    * Searches the table, matching while decoding. `flows` has the first `limit` matches, `total` counts all.
@@ -216,6 +224,8 @@ export interface ConntrackDriver {
    * a success.
    */
   remove(flows: readonly Flow[], signal: AbortSignal): Promise<{ readonly removed: number }>;
+  /** How full the table is. Absent: nobody knows. */
+  readStats?(signal: AbortSignal): Promise<ConntrackStats>;
 }
 
 export interface AddressOnLink {

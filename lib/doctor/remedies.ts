@@ -93,6 +93,11 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
   ),
   ReversePathFilter: failed("routes", "set rp_filter=2", "set rp_filter=2 on the interface"),
   FlowTimeoutZero: failed("flows", "set the timeouts that the message names to their defaults"),
+  FlowTableFull: failed(
+    "conntrack",
+    "raise net.netfilter.nf_conntrack_max on the node, or find who opens so many flows",
+    "raise nf_conntrack_max on the node, or see who opens so many flows: natgwctl top",
+  ),
   NoOwnAddress: uncertain(
     "interfaces",
     "give the interface an address of its own",

@@ -23,6 +23,7 @@ export const degradedReasons = [
   "ArpIgnored",
   "ReversePathFilter",
   "FlowTimeoutZero",
+  "FlowTableFull",
   "NoOwnAddress",
   "AddressConflict",
   "Quarantined",

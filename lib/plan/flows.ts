@@ -3,6 +3,7 @@
 import type { Chunked } from "../chunked.ts";
 import type { Flow, FlowPredicate } from "../conntrack/flow.ts";
 import { compileContradictsChunked } from "../conntrack/permits.ts";
+import type { Degradation } from "../model/degradation.ts";
 import type { Ip } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
@@ -22,6 +23,8 @@ export interface FlowsObserved {
   readonly remaining: readonly Flow[];
   /** The number of flows that come back after every removal and are left alone. */
   readonly shadowed: number;
+  /** The number of entries that the table may have, if there is no room for another flow. */
+  readonly fullAt?: number;
   /** Objects whose flows could not be checked since the object changed, with the reason. */
   readonly unchecked: ReadonlyMap<ObjectId, string>;
 }
@@ -42,7 +45,7 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
   name: "flow",
   title: "flows",
   serves: translatingKinds,
-  plan(input, { isDue, remaining, shadowed, unchecked }) {
+  plan(input, { isDue, remaining, shadowed, fullAt, unchecked }) {
     const { program } = input;
     const messages = new Map([...unchecked, ...contradicted(program, remaining)]);
     return subsystemPlan(
@@ -51,15 +54,7 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
       () => obstaclesOf("Ready", "FlowsRemain", messages),
       {
         isUnfinished: remaining.length > 0,
-        notices:
-          shadowed === 0
-            ? []
-            : [
-                {
-                  reason: "FlowsShadowed",
-                  message: `${counted(shadowed, "flow comes", "flows come")} back after every removal`,
-                },
-              ],
+        notices: notices(shadowed, fullAt),
       },
     );
   },
@@ -71,6 +66,21 @@ export const flowPlanner: SubsystemPlanner<FlowsObserved, FlowSweepStep> = {
     addresses,
   ],
 };
+
+function notices(shadowed: number, fullAt: number | undefined): readonly Degradation[] {
+  const list: Degradation[] = [];
+  if (shadowed > 0)
+    list.push({
+      reason: "FlowsShadowed",
+      message: `${counted(shadowed, "flow comes", "flows come")} back after every removal`,
+    });
+  if (fullAt !== undefined)
+    list.push({
+      reason: "FlowTableFull",
+      message: `all of ${fullAt} entries of the conntrack table are in use: new flows are dropped`,
+    });
+  return list;
+}
 
 function sweepStep({ program, facts, ledger, leaving, addresses }: PlanInput): FlowSweepStep {
   return { program, network: facts.network, removed: addresses.remove, retired: ledger.retired, leaving };

@@ -5,7 +5,8 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { openConntrack, openConntrackNetlink } from "../../agent/kernel/conntrack/driver.ts";
-import { type ConntrackStats, readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
+import { readConntrackStats } from "../../agent/kernel/conntrack/stats.ts";
+import type { ConntrackStats } from "../../agent/kernel/drivers.ts";
 import { endsAt, hasEndOf } from "../../lib/conntrack/ends.ts";
 import type { Flow } from "../../lib/conntrack/flow.ts";
 import { compileContradicts } from "../../lib/conntrack/permits.ts";

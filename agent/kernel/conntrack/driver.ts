@@ -26,7 +26,7 @@ import { NETLINK_NETFILTER, type NetlinkConnection, openNetlink } from "../netli
 import type { NetlinkError } from "../netlink/refusal.ts";
 import { filtersDumps } from "./dump-filter.ts";
 import { dumpsFor, type FlowDump, isWorthFiltering, unknownIfRefused } from "./flow-dumps.ts";
-import { readEntryCount } from "./stats.ts";
+import { readConntrackStats, readEntryCount } from "./stats.ts";
 
 /** Deletes per batch: 1 ms on the event loop and 1 ms on a thread, which takes 0.1 ms to wake. */
 const batchSize = 500;
@@ -65,6 +65,7 @@ export function openConntrack(
       };
     },
     remove: (flows, signal) => remove(netlink, flows, family, signal),
+    readStats: (signal) => readConntrackStats(signal),
   };
 }
 

@@ -2,13 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../../../lib/model/errors.ts";
-
-export interface ConntrackStats {
-  /** Entries of this network namespace. `undefined` if conntrack is not active (yet). */
-  readonly count: number | undefined;
-  /** Maximum entries per namespace. Above it new flows are dropped. */
-  readonly max: number | undefined;
-}
+import type { ConntrackStats } from "../drivers.ts";
 
 const directory = "/proc/sys/net/netfilter";
 

@@ -22,12 +22,15 @@ import { UncheckedObjects } from "./unchecked-objects.ts";
 
 /** Interval between sweeps that only the timer starts, in ms. */
 const sweepIntervalMs = 300_000;
+/** The share of entries in use that counts as all. */
+const nearlyFull = 0.99;
 
 export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   readonly planner = flowPlanner;
   /** Shared with the incremental passes between full ones. */
   readonly unchecked = new UncheckedObjects();
   readonly #clock: Clock;
+  readonly #conntrack: ConntrackDriver;
   readonly #sweep: FlowSweep;
   readonly #compile = memoizeBrieflyChunked(contradictsChunked);
   readonly #stableRetired = stabilizeChunked<ReadonlySet<Ip>>(isSameSetChunked);
@@ -39,6 +42,7 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
   #current: SweepResult | undefined;
 
   constructor(conntrack: ConntrackDriver, clock: Clock) {
+    this.#conntrack = conntrack;
     this.#sweep = new FlowSweep(conntrack);
     this.#clock = clock;
   }
@@ -52,15 +56,24 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
    * Without a change a sweep finds nothing, and reading a large table is expensive. So the timer starts one rarely, and
    * once more after a sweep that found something.
    */
-  async observe(_signal: AbortSignal, { isResync, reasons }: PassRequest): Promise<FlowsObserved> {
+  async observe(signal: AbortSignal, { isResync, reasons }: PassRequest): Promise<FlowsObserved> {
     const isTimerAlone = reasons.every((reason) => reason === "timer");
     const isLongAgo = this.#clock.bootMs() - this.#sweptAtMs >= sweepIntervalMs;
+    const fullAt = await this.#fullAt(signal);
     return {
+      ...(fullAt !== undefined && { fullAt }),
       isDue: isResync && this.#current === undefined && (!isTimerAlone || this.#mayBeMore || isLongAgo),
       remaining: this.#current?.remaining ?? [],
       shadowed: this.#current?.shadowed ?? 0,
       unchecked: this.unchecked.objects,
     };
+  }
+
+  /** What can be seen of the table is less important than its flows. */
+  async #fullAt(signal: AbortSignal): Promise<number | undefined> {
+    const { count = 0, max = 0 } = (await this.#conntrack.readStats?.(signal).catch(() => undefined)) ?? {};
+    // The kernel takes a few more before it drops: entries that end make room for some.
+    return max > 0 && count >= nearlyFull * max ? max : undefined;
   }
 
   async apply(

@@ -1,12 +1,14 @@
 import t from "tap";
 import type { Clock } from "../../../../../agent/clock.ts";
+import type { ConntrackStats } from "../../../../../agent/kernel/drivers.ts";
 import type { ApplyContext } from "../../../../../agent/reconciler/subsystem.ts";
 import { FlowSubsystem } from "../../../../../agent/reconciler/subsystems/flows.ts";
 import { type Flow, type FlowPredicate, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import type { Ip } from "../../../../../lib/model/ip.ts";
 import { ipv4 } from "../../../../../lib/model/ipv4.ts";
-import type { FlowSweepStep } from "../../../../../lib/plan/flows.ts";
+import { type FlowSweepStep, flowPlanner } from "../../../../../lib/plan/flows.ts";
+import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import type { Step } from "../../../../../lib/plan/subsystem.ts";
 import { emptyState } from "../../../../../lib/state/state.ts";
 import { ip, flow as labFlow, network, program } from "../../../../support/conntrack-samples.ts";
@@ -51,6 +53,40 @@ t.test("after a sweep that found something, only the timer starts another one", 
     t.ok(await isDue("api"), "who asks gets one");
     flows = [];
   }
+});
+
+t.test("a full table is reported until there is room again", async (t) => {
+  let stats: ConntrackStats | undefined = { count: 100, max: 10_000 };
+  const subsystem = new FlowSubsystem(
+    {
+      find: async () => ({ flows: [], total: 0 }),
+      remove: async () => ({ removed: 0 }),
+      readStats: async () => {
+        if (stats === undefined) throw new GatewayError("unreadable", "EACCES");
+        return stats;
+      },
+    },
+    clock,
+  );
+  const notices = async () => {
+    const observed = await subsystem.observe(forever, { isResync: true, reasons: ["timer"] });
+    const input = { program: atRest.program, facts: {}, ledger: {}, addresses: {} } as unknown as PlanInput;
+    return flowPlanner.plan(input, observed).notices;
+  };
+  t.same(await notices(), []);
+  stats = { count: 9_901, max: 10_000 };
+  t.same(await notices(), [
+    {
+      reason: "FlowTableFull",
+      message: "all of 10000 entries of the conntrack table are in use: new flows are dropped",
+    },
+  ]);
+  stats = { count: 9_800, max: 10_000 };
+  t.same(await notices(), []);
+  stats = { count: undefined, max: undefined };
+  t.same(await notices(), [], "conntrack is not active");
+  stats = undefined;
+  t.same(await notices(), [], "nobody knows");
 });
 
 t.test("after a failed sweep the changed objects are not Ready, and their EIPs stay retired", async (t) => {
