@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The composition root: reads the configuration, starts all components, stops them on a signal. */
-import closeWithGrace from "close-with-grace";
 import { countEvicted } from "../lib/admission/uids.ts";
 import { GatewayError } from "../lib/model/errors.ts";
 import { ipv4 } from "../lib/model/ipv4.ts";
@@ -38,6 +37,7 @@ import { NextHopWatch } from "./reconciler/next-hop-watch.ts";
 import { Reconciler } from "./reconciler/reconciler.ts";
 import { Restartable, type StopFunctions } from "./restartable.ts";
 import { runYielding } from "./run-yielding.ts";
+import { openNoDebugger, stopOnSignals } from "./signals.ts";
 import { StatusBoard } from "./status/board.ts";
 import { degradations } from "./status/degradations.ts";
 import { createDoctor } from "./status/doctor.ts";
@@ -55,8 +55,6 @@ import { readVersion } from "./version.ts";
 /** The address family that the gateway translates. A second one needs a second set of planner, drivers and reconciler. */
 const family = ipv4;
 
-/** Maximum time of a graceful stop. Then the process exits anyway. */
-const stopDelayMs = 20_000;
 const version = readVersion();
 try {
   const invocation = readInvocation(process.argv.slice(2), process.env, version);
@@ -68,6 +66,7 @@ try {
 }
 
 async function run(config: Config): Promise<void> {
+  openNoDebugger();
   const recent = new RecentLog();
   const log = createLog(config.logLevel, { version }, recent);
   const lock = new InstanceLock();
@@ -79,9 +78,7 @@ async function run(config: Config): Promise<void> {
     await lock.stop();
     throw error;
   }
-  closeWithGrace({ delay: stopDelayMs, logger: false }, async ({ signal, err }) => {
-    if (err !== undefined) log.fatal({ err }, "stopping after an unexpected error");
-    else log.info({ signal }, "stopping; the dataplane is left unchanged");
+  stopOnSignals(log, async () => {
     await agent.stop();
     await lock.stop();
   });

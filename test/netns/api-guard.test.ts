@@ -214,4 +214,12 @@ t.test("an interface without a carrier at the start has its addresses all the sa
     await ipBatch(gw.lab.wire, ["link set gw-vpc up"]);
     await until("the API to answer pod1", () => answers(gw, "pod1", labAddresses.vpc, port));
   });
+
+  await t.test("a signal opens no debugger beside the API", async (t) => {
+    process.kill(gw.agent.pid, "SIGUSR1");
+    await gw.api.reconcile();
+    await gw.api.reconcile();
+    const listening = await gw.lab.exec("gw", ["ss", "-Htln"]);
+    t.match(listening, /^LISTEN \S+ +\d+ +10\.0\.1\.254:9477 .*\n$/, "the API's port alone");
+  });
 });
