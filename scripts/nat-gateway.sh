@@ -81,7 +81,8 @@ done <<<"$answer"
 add_default_v6() {
   local device
   [[ $GATEWAY_V6 =~ ^[0-9a-fA-F:.]+$ ]] || fail "GATEWAY_V6: not an address: ${GATEWAY_V6@Q}"
-  read -r _ device _ <<<"$(ip -4 -o address show to "${1%%/*}")"
+  # "local 203.0.113.10 dev net1 …": also of an EIP that is bound by a route.
+  read -r _ _ _ device _ <<<"$(ip -4 route show table local "${1%%/*}")"
   [[ -n $device && $(cat "/proc/sys/net/ipv6/conf/$device/disable_ipv6" 2>/dev/null) == 0 ]] || return 0
   [[ -n $(ip -6 route show default via "$GATEWAY_V6" dev "$device") ]] ||
     ip -6 route replace default via "$GATEWAY_V6" dev "$device" onlink || exit 1

@@ -1,5 +1,5 @@
 /** `nat-gateway.sh init` with a real agent: what it needs, and what the gateway is like before it. */
-import t from "tap";
+import t, { type Test } from "tap";
 import { WireWatch } from "../faults/wire-watch.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { Host } from "../support/host.ts";
@@ -34,8 +34,14 @@ for (const dataplane of dataplanes)
     await gw.expectConverged(t);
   });
 
-t.test("with GATEWAY_V6 the first eip-add brings the default route of IPv6", async (t) => {
-  const gw = await Gateway.start(t, "iptables-nft", imageSettings, { isSilent: true });
+for (const binding of ["address", "route"])
+  t.test(`with GATEWAY_V6 an eip-add brings the default route of IPv6; EIPs bound by ${binding}`, (t) =>
+    expectDefaultRouteV6(t, binding),
+  );
+
+async function expectDefaultRouteV6(t: Test, binding: string): Promise<void> {
+  const settings = { ...imageSettings, NATGW_EIP_BINDING: binding };
+  const gw = await Gateway.start(t, "iptables-nft", settings, { isSilent: true });
   await gw.lab.exec("gw", ["sysctl", "-qw", "net.ipv6.conf.net1.disable_ipv6=0"]);
   const call = (GATEWAY_V6: string, ...args: readonly string[]) =>
     callScript(gw, "argv", args, { GATEWAY_V6 });
@@ -54,7 +60,7 @@ t.test("with GATEWAY_V6 the first eip-add brings the default route of IPv6", asy
   t.match(await routes(), [/^default via 2001:db8::2 dev net1 /], "in place of another");
   t.match(await call("$(id)", "eip-add", `${eip}/24`), { exitCode: 1, stdout: "", stderr: /^GATEWAY_V6: / });
   await gw.expectConverged(t);
-});
+}
 
 t.test("noDefaultEIP: the default route stays on eth0 until the first eip-add", async (t) => {
   const gw = await Gateway.make(t, "iptables-nft", {}, { isSilent: true });
