@@ -24,11 +24,16 @@ async function run(act: (context: Context) => Promise<Answer | undefined>, comma
   const format = formatOf(options.output, command.name() === "bugreport");
   const target = targetOf(options, process.env);
   const timeoutMs = parseDuration(options.requestTimeout, "--request-timeout", 3_600_000);
-  const { openApi } = await import("./api.ts");
-  const api: Api = await openApi(target, timeoutMs);
+  const isGiven = command.getOptionValueSourceWithGlobals("requestTimeout") !== "default";
+  const { isAgent, notTheAgent, openApi } = await import("./api.ts");
+  const api: Api = await openApi(target, isGiven ? timeoutMs : undefined);
   try {
     const context = { api, format, terminal, nowMs: Date.now };
-    const answer = await act(context);
+    const answer = await act(context).catch(async (error: unknown) => {
+      // What another program answers may look like anything.
+      const isOurs = error instanceof CliFailure || (await isAgent(api));
+      throw isOurs ? error : notTheAgent("what it says is not understood");
+    });
     terminal.endProgress();
     if (answer === undefined) return;
     // First: the reader of a pipe may be gone at the first byte.

@@ -1,16 +1,19 @@
 /** Prints records one by one, for commands that go on. */
-import { layOut } from "../../lib/text/layout.ts";
+import { cut, layOut } from "../../lib/text/layout.ts";
 import { asciiJson, printable } from "../../lib/text/printable.ts";
 import { lines } from "../../lib/text/view.ts";
 import { toYaml } from "../../lib/text/yaml.ts";
 import type { Context } from "./context.ts";
+
+export type Shorten = (name: string, width: number) => string;
 
 interface Forms<T> {
   readonly dataOf: (record: T) => unknown;
   readonly nameOf: (record: T) => string;
   /** The columns of the lines: printed before the first. */
   readonly head: string;
-  readonly lineOf: (record: T) => string;
+  /** @param shorten fits a name into a column of that width, on a terminal */
+  readonly lineOf: (record: T, shorten: Shorten) => string;
 }
 
 /** JSON as one line a record, YAML as one document a record. */
@@ -29,9 +32,13 @@ export function recordPrinter<T>(
         return terminal.write(`${printable(nameOf(record))}\n`);
       case "table":
       case "wide": {
-        const texts = [...(isFirst ? [head] : []), lineOf(record)];
+        const { layout } = terminal;
+        const isCut = Number.isFinite(layout.width);
+        const shorten: Shorten = (name, width) =>
+          isCut && name.length > width ? cut(name, width, "middle") : name;
+        const texts = [...(isFirst ? [head] : []), lineOf(record, shorten)];
         isFirst = false;
-        return terminal.write(`${layOut([{ block: lines(...texts) }], terminal.layout).join("\n")}\n`);
+        return terminal.write(`${layOut([{ block: lines(...texts) }], layout).join("\n")}\n`);
       }
     }
   };

@@ -70,12 +70,18 @@ export class Terminal {
     const reader = createInterface({ input: process.stdin, output: process.stderr });
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     reader.on("SIGINT", () => {
-      process.stderr.write("\n");
       reject(new InterruptedFailure("interrupted: nothing was written"));
     });
+    let isAnswered = false;
     // The end of the input is no answer.
-    reader.on("close", () => resolve(""));
-    reader.question(`${question} [y/N] `, resolve);
+    reader.on("close", () => {
+      if (!isAnswered) process.stderr.write("\n");
+      resolve("");
+    });
+    reader.question(`${question} [y/N] `, (answer) => {
+      isAnswered = true;
+      resolve(answer);
+    });
     try {
       return /^y(es)?$/i.test((await promise).trim());
     } finally {
@@ -100,8 +106,8 @@ function put(output: Output, given: string | Uint8Array): void {
     while (bytes.length > 0) bytes = bytes.subarray(writeSync(output, bytes));
   } catch (error) {
     // A pipe that another program made one that does not wait: the stream waits.
-    if (codeOf(error) !== "EAGAIN") endWith(error);
-    streamOf(output).write(bytes);
+    if (codeOf(error) === "EAGAIN") streamOf(output).write(bytes);
+    else endWith(output, error);
   }
 }
 
@@ -112,13 +118,15 @@ function streamOf(output: Output): NodeJS.WriteStream {
   if (known !== undefined) return known;
   const stream = output === standardOutput ? process.stdout : process.stderr;
   streams.set(output, stream);
-  stream.on("error", endWith);
+  stream.on("error", (error) => endWith(output, error));
   return stream;
 }
 
 /** The reader of a pipe may have gone away, as `head` does: then nobody wants the rest. */
-function endWith(error: unknown): never {
+function endWith(output: Output, error: unknown): void {
   if (codeOf(error) === "EPIPE") process.exit(process.exitCode ?? 0);
+  // Of what cannot be told there, the exit code is left.
+  if (output === standardError) return;
   // Such as a full disk.
   const reason = error instanceof Error ? error.message : String(error);
   throw new UsageFailure(`Cannot write the output: ${reason}`, [], { cause: error });

@@ -1,5 +1,6 @@
 /** Lists, then every change of the objects listed: no change in between is missed. */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Absence } from "./absence.ts";
 import type { Api } from "./api.ts";
 import type { ObjectDocument, ObjectList } from "./documents.ts";
 import { type EventDocument, readEvents } from "./events.ts";
@@ -22,6 +23,7 @@ export async function* watchObjects(
   api: Api,
   kinds: readonly string[],
   name: string | undefined,
+  absence: Absence,
 ): AsyncGenerator<Sight> {
   let since: string | undefined;
   const known = new Set<string>();
@@ -44,6 +46,7 @@ export async function* watchObjects(
     try {
       const query = { kind: kinds.join(","), type: "object", since, ...(name !== undefined && { name }) };
       for await (const event of readEvents(api, query, new AbortController().signal)) {
+        absence.end();
         if (event.type === "resync") {
           since = undefined;
           break;
@@ -57,6 +60,7 @@ export async function* watchObjects(
       }
     } catch (error) {
       if (!(error instanceof UnavailableFailure)) throw error;
+      absence.tell(error);
     }
     await sleep(since === undefined ? 0 : retryMs);
   }

@@ -17,7 +17,7 @@ export type Target =
 /** The agent could not be reached, or the connection broke before the whole answer was there. Whether a write was stored is unknown. */
 export class ConnectionError extends Error {
   constructor(message: string, cause: unknown) {
-    super(`${message}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    super(`${message}: ${(cause instanceof Error ? cause.message : String(cause)).trim()}`, { cause });
     this.name = "ConnectionError";
   }
 }

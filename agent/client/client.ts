@@ -26,7 +26,12 @@ export interface Client {
 }
 
 export type StreamReply =
-  | { readonly ok: true; readonly status: number; readonly text: AsyncIterable<string> }
+  | {
+      readonly ok: true;
+      readonly status: number;
+      readonly contentType: string;
+      readonly text: AsyncIterable<string>;
+    }
   | Refusal;
 
 /** Longer than the longest request, a write with `wait=5m`. */
@@ -77,10 +82,11 @@ async function exchange(
   options: AnyOptions,
 ): Promise<unknown> {
   const { timeoutMs = defaultTimeoutMs, signal } = options;
-  const deadline = AbortSignal.timeout(timeoutMs);
-  const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
-  const answer = await send(transport, method, path, options, either);
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(timeoutAfter(timeoutMs)), timeoutMs);
+  const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
   try {
+    const answer = await send(transport, method, path, options, either);
     return replyOf(answer, await textOf(answer));
   } catch (error) {
     if (error instanceof ConnectionError) throw error;
@@ -88,15 +94,22 @@ async function exchange(
       `The answer to ${method} ${path} broke off`,
       either.aborted ? either.reason : error,
     );
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+/** With the name of what `AbortSignal.timeout` throws, and the time. */
+export function timeoutAfter(ms: number): DOMException {
+  return new DOMException(`timeout: no answer within ${ms / 1_000} s`, "TimeoutError");
 }
 
 async function openStream(transport: Transport, path: string, options: AnyOptions): Promise<StreamReply> {
   const signal = options.signal ?? new AbortController().signal;
   const answer = await send(transport, "get", path, options, signal);
-  const { status, text } = answer;
-  if (status >= 400) return replyOf(answer, await textOf(answer)) as Refusal;
-  return { ok: true, status, text };
+  const { status, headers, text } = answer;
+  if (!isSuccess(status)) return replyOf(answer, await textOf(answer)) as Refusal;
+  return { ok: true, status, contentType: String(headers["content-type"]), text };
 }
 
 function send(
@@ -148,8 +161,13 @@ function replyOf({ status, headers }: Answer, text: string): unknown {
   const isJson = /[/+]json\b/.test(String(headers["content-type"]));
   const body: unknown = text === "" ? undefined : isJson ? JSON.parse(text) : text;
   const facts = { status, ...revisionIn(String(headers.etag)), ...retryIn(String(headers["retry-after"])) };
-  if (status < 400) return { ok: true, ...facts, body };
+  if (isSuccess(status)) return { ok: true, ...facts, body };
   return { ok: false, ...facts, problem: isProblem(body) ? body : unknownProblem(status, text) };
+}
+
+/** The agent redirects nobody. 304 is an answer to `If-None-Match`. */
+function isSuccess(status: number): boolean {
+  return (status >= 200 && status < 300) || status === 304;
 }
 
 function revisionIn(etag: string): { readonly revision?: number } {
@@ -162,16 +180,21 @@ function retryIn(header: string): { readonly retryAfter?: number } {
 }
 
 function isProblem(body: unknown): body is Problem {
-  return typeof body === "object" && body !== null && "code" in body && "detail" in body;
+  if (typeof body !== "object" || body === null) return false;
+  const { code, detail, errors = [] } = body as Readonly<Record<string, unknown>>;
+  return typeof code === "string" && typeof detail === "string" && Array.isArray(errors);
 }
+
+/** The title of a refusal that has no problem document. */
+export const noProblem = "No problem document";
 
 /** Of a proxy in between, or of `/readyz`. */
 function unknownProblem(status: number, text: string): Problem {
   return {
     type: "about:blank",
-    title: "No problem document",
+    title: noProblem,
     status,
     code: "internal",
-    detail: text.trim().slice(0, 1_000) || `status ${status}`,
+    detail: text.trim().slice(0, 1_000).replace(/\s+/g, " ") || `status ${status}`,
   };
 }

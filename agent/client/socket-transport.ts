@@ -162,5 +162,5 @@ class Input {
 }
 
 function endedEarly(): Error {
-  return new Error("it ends early");
+  return new Error("the connection was closed early");
 }

@@ -133,7 +133,7 @@ function answerOf(message: IncomingMessage): Answer {
 
 async function* wholeText(message: IncomingMessage): AsyncGenerator<string> {
   yield* message as AsyncIterable<string>;
-  if (!message.complete) throw new Error("it ends early");
+  if (!message.complete) throw new Error("the connection was closed early");
 }
 
 function isStale(error: unknown): boolean {

@@ -123,7 +123,7 @@ function fit(
 }
 
 /** `width` is at least the length of the ellipsis. */
-function cut(text: string, width: number, way: "middle" | "end"): string {
+export function cut(text: string, width: number, way: "middle" | "end"): string {
   const kept = width - ellipsis.length;
   const head = way === "end" ? kept : Math.ceil(kept / 2);
   const tail = kept - head;
@@ -147,8 +147,9 @@ function wrapped(line: Styled, layout: Layout, hanging: string): readonly string
   const text = printable(line.text);
   if (text.length <= layout.width) return [painted(text, line, layout)];
   const start = `${/^ */.exec(text)?.[0] ?? ""}${hanging}`;
-  const [first = "", ...more] = wrap(text, Math.max(layout.width, least.wrap));
-  const rest = wrap(more.join(" "), Math.max(layout.width - start.length, least.wrap));
+  const [first = ""] = wrap(text, Math.max(layout.width, least.wrap));
+  const more = text.slice(first.length).trimStart();
+  const rest = wrap(more, Math.max(layout.width - start.length, least.wrap));
   return [first, ...rest.map((part) => `${start}${part}`)].map((part) => painted(part, line, layout));
 }
 

@@ -103,7 +103,7 @@ export async function apply(context: Context, options: ApplyOptions): Promise<An
         body: request.body,
         ifMatch: revision,
         query: { ...(waitMs !== undefined && { wait: `${waitMs}ms` }) },
-        timeoutMs: (waitMs ?? 0) + 60_000,
+        waitMs,
       });
     try {
       const { body } = await whileWaiting(context, revision ?? 0, sending);

@@ -27,7 +27,11 @@ const parts: readonly Part[] = [
   { file: "inventory.json", path: "/v1/inventory" },
   { file: "desired.json", path: "/v1/desired" },
   ...collections.map((collection) => ({ file: `objects/${collection}.json`, path: `/v1/${collection}` })),
-  { file: "events.txt", path: "/v1/events", options: { query: { since: "24h", follow: false } } },
+  {
+    file: "events.txt",
+    path: "/v1/events",
+    options: { query: { since: "24h", follow: false }, accept: "text/event-stream" },
+  },
   { file: "doctor.json", path: "/v1/doctor" },
   { file: "top-clients.json", path: "/v1/flows/top", options: { query: { by: "clients" } } },
   { file: "top-destinations.json", path: "/v1/flows/top", options: { query: { by: "destinations" } } },
@@ -45,7 +49,6 @@ const parts: readonly Part[] = [
 
 /** Longer ones are cut. In characters. */
 const maxPart = 64 * 1024 * 1024;
-const partTimeoutMs = 60_000;
 
 interface PartResult {
   readonly file: string;
@@ -116,7 +119,7 @@ async function readPart(
   );
   const request = `${method.toUpperCase()} ${path}${query.size === 0 ? "" : `?${query}`}`;
   try {
-    const { body } = await api.call<unknown>(method, path, { timeoutMs: partTimeoutMs, ...options });
+    const { body } = await api.call<unknown>(method, path, options);
     const text = typeof body === "string" ? body : JSON.stringify(body, undefined, 2);
     const content = withoutSecrets(text.slice(0, maxPart));
     const cut = text.length > maxPart ? { error: `cut after ${maxPart} of ${text.length} characters` } : {};

@@ -48,7 +48,7 @@ export async function remove(
   const waitMs = wait === false ? undefined : parseDuration(wait, "--wait", maxWaitMs);
   const { status, body } = await api.call<ObjectDocument | undefined>("delete", path, {
     query: { ...query, ...(waitMs !== undefined && { wait: `${waitMs}ms` }) },
-    timeoutMs: (waitMs ?? 0) + 60_000,
+    waitMs,
   });
   const isPending = status === 202;
   const state = isPending ? "still in the kernel" : waitMs === undefined ? "deleted" : "gone";

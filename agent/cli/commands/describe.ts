@@ -55,7 +55,9 @@ export async function describe(
       return recent.filter(({ type }) => type !== "resync");
     }),
     ...(collection === "eips" && {
-      counters: await part(async () => countersOf(await api.get<string>("/metrics"), found)),
+      counters: await part(async () =>
+        countersOf(await api.get<string>("/metrics", { accept: "text/plain" }), found),
+      ),
     }),
   };
   return {

@@ -1,6 +1,7 @@
 /** `natgwctl events`: those that the agent keeps, then each as it comes. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { lines, table } from "../../../lib/text/view.ts";
+import { Absence } from "../absence.ts";
 import type { Answer } from "../answer.ts";
 import { parseDuration, parseKind } from "../arguments.ts";
 import type { Context } from "../context.ts";
@@ -63,28 +64,34 @@ async function followEvents(context: Context, query: EventQuery): Promise<undefi
     dataOf: (event) => event,
     nameOf: ({ id }) => id ?? "",
     head: lineOf("TIME", "TYPE", "OBJECT", "WHAT"),
-    lineOf: (event) => lineOf(clockOf(event), event.type, objectOf(event) ?? "-", whatOf(event)),
+    lineOf: (event, shorten) =>
+      lineOf(clockOf(event), event.type, shorten(objectOf(event) ?? "-", objectWidth), whatOf(event)),
   });
   let since = query.since;
   let isConnected = false;
+  const absence = new Absence(context.terminal);
   for (;;) {
     const rest = { ...query, ...(since !== undefined && { since }) };
     try {
       for await (const event of readEvents(context.api, rest, new AbortController().signal)) {
         isConnected = true;
+        absence.end();
         since = event.id ?? since;
         if (event.type !== "comment") print(event);
       }
     } catch (error) {
       if (!isConnected || !(error instanceof UnavailableFailure)) throw error;
+      absence.tell(error);
     }
     await sleep(retryMs);
   }
 }
 
+const objectWidth = 30;
+
 /** Events come one by one, so their columns have fixed widths. */
 function lineOf(time: string, type: string, object: string, what: string): string {
-  return `${time.padEnd(8)}  ${type.padEnd(8)}  ${object.padEnd(30)}  ${what}`.trimEnd();
+  return `${time.padEnd(8)}  ${type.padEnd(8)}  ${object.padEnd(objectWidth)}  ${what}`.trimEnd();
 }
 
 /** The time of day, which stays right while the line is on the screen. */

@@ -2,6 +2,7 @@
 import { type Collection, collections } from "../../../lib/model/names.ts";
 import { ageOf } from "../../../lib/text/quantities.ts";
 import { lines, type Section, table } from "../../../lib/text/view.ts";
+import { Absence } from "../absence.ts";
 import type { Answer } from "../answer.ts";
 import type { Api } from "../api.ts";
 import { parseFlag, parsePossibleReference } from "../arguments.ts";
@@ -57,11 +58,11 @@ async function watch(
     dataOf: ({ kind, object }) => (kind === "deleted" ? { ...object, deleted: true } : knownOf(object)),
     nameOf: ({ object }) => idOf(object),
     head: lineOf("OBJECT", "READY", "AGE", "REASON"),
-    lineOf: (sight) => sightLine(sight, context.nowMs()),
+    lineOf: (sight, shorten) => sightLine(sight, shorten(idOf(sight.object), idWidth), context.nowMs()),
   });
   const kinds = wanted.map((collection) => collection.slice(0, -1));
   const shown = new Set<string>();
-  for await (const sight of watchObjects(context.api, kinds, name)) {
+  for await (const sight of watchObjects(context.api, kinds, name, new Absence(context.terminal))) {
     const id = idOf(sight.object);
     const isShown = sight.kind === "object" && isWanted(sight.object, ready);
     // Also the change by which one that was shown is none of them any more.
@@ -72,17 +73,19 @@ async function watch(
 }
 
 /** Objects come one by one, so their columns have fixed widths. */
-function sightLine({ kind, object }: Sight, nowMs: number): string {
-  if (kind === "deleted") return lineOf(idOf(object), "deleted", "", "");
+function sightLine({ kind, object }: Sight, id: string, nowMs: number): string {
+  if (kind === "deleted") return lineOf(id, "deleted", "", "");
   const condition = readyCondition(object);
   const reason = condition?.reason === "Ready" ? "" : (condition?.reason ?? "");
   const age = ageOf(condition?.lastTransitionTime, nowMs);
   const message = condition?.message ?? "";
-  return lineOf(idOf(object), readinessOf(object), age, `${reason} ${message}`.trim());
+  return lineOf(id, readinessOf(object), age, `${reason} ${message}`.trim());
 }
 
+const idWidth = 40;
+
 function lineOf(id: string, ready: string, age: string, reason: string): string {
-  return `${id.padEnd(40)}  ${ready.padEnd(7)}  ${age.padStart(5)}  ${reason}`.trimEnd();
+  return `${id.padEnd(idWidth)}  ${ready.padEnd(7)}  ${age.padStart(5)}  ${reason}`.trimEnd();
 }
 
 export function pathOf(collection: Collection, name: string): string {

@@ -60,6 +60,78 @@ t.test("answers that are none: 3", async (t) => {
   }
 });
 
+t.test("answers of another program: 3, or 4 for a 4xx, never a bug", async (t) => {
+  const typed =
+    (type: string, body: string, status = 200): RequestListener =>
+    (_request, response) =>
+      response.writeHead(status, { "content-type": type }).end(body);
+  const cases: readonly (readonly [string, RequestListener, RegExp])[] = [
+    ["a page", typed("text/html", "<html>"), /gives 200 without a document/],
+    ["an empty answer", (_request, response) => response.end(), /gives 200 without a document/],
+    ["a list", json(200, []), /gives 200 without a document/],
+    ["null", json(200, null), /gives 200 without a document/],
+    ["another document", json(200, {}), /what it says is not understood/],
+    ["a redirection", (_request, response) => response.writeHead(302).end(), /gives 302/],
+    [
+      "no content",
+      (_request, response) => response.writeHead(204).end(),
+      /gives 204|without a document|not understood/,
+    ],
+  ];
+  for (const [what, answer, stderr] of cases) {
+    const ctl = await serve(t, answer);
+    for (const line of ["status", "get fips", "plan", "describe fip f", "verify", "top eips"])
+      t.match(await ctl.run(line), { code: 3, stdout: "", stderr }, `${what}: ${line}`);
+    for (const line of ["events", "events --follow"])
+      t.match(
+        await ctl.run(line),
+        { code: 3, stdout: "", stderr: /not the agent: GET \/v1\/events gives/ },
+        line,
+      );
+  }
+  const page = await serve(t, typed("text/html", "<h1>404</h1>\n\n<p>nginx</p>\n", 404));
+  t.match(await page.run("plan"), {
+    code: 4,
+    stderr: "natgwctl: what answers is not the agent: status 404: <h1>404</h1> <p>nginx</p>\n",
+  });
+  const odd = await serve(t, json(422, { code: "invalid", detail: "x", errors: "nope" }));
+  t.match(await odd.run("plan"), { code: 4, stderr: /not the agent: status 422/ });
+});
+
+t.test("an agent that hangs: every command ends after --request-timeout, and says why", async (t) => {
+  const ctl = await serve(t, () => undefined);
+  const mute = await serve(t, (_request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" }).write(": here\n\n");
+  });
+  const ended = { code: 3, stdout: "", stderr: /timeout: no answer within 0\.3 s\n.*--request-timeout/ };
+  for (const line of [
+    "status",
+    "events",
+    "events --follow",
+    "get fips --watch",
+    "doctor",
+    "repair",
+    "verify",
+    "import --dry-run",
+    "release 203.0.113.9",
+    "delete fip f --no-wait",
+  ])
+    t.match(await ctl.run(`${line} --request-timeout 300ms`), ended, line);
+  t.match(
+    await mute.run("events --request-timeout 300ms"),
+    { code: 3, stderr: /the event stream broke off: timeout/ },
+    "a stream that ends by itself may not fall silent",
+  );
+});
+
+t.test("the time that the agent waits is added to --request-timeout", async (t) => {
+  const ctl = await serve(
+    t,
+    (_request, response) => void setTimeout(() => response.writeHead(204).end(), 600),
+  );
+  t.match(await ctl.run("delete fip f --wait 1s --request-timeout 300ms"), { code: 0, stderr: "" });
+});
+
 t.test("refusals: 4, with every pointer, and nothing raw of what the server says", async (t) => {
   const problem = {
     code: "invalid",
@@ -215,7 +287,7 @@ t.test("events that are followed go on where they were, after the agent was away
     setImmediate(() => (number === 1 ? response.end() : response.destroy()));
   });
   const { code, stdout, stderr } = await ctl.run("events --follow --kind eip -o json");
-  t.match(stderr, /enough/);
+  t.match(stderr, /^natgwctl: the event stream broke off: .*; trying again\nnatgwctl: enough\n$/);
   t.equal(code, 4);
   t.match(
     stdout
@@ -427,6 +499,17 @@ t.test("a full disk under the output", async (t) => {
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
   t.equal(stdout, "2\n");
   t.match(stderr, /^natgwctl: Cannot write the output: ENOSPC: .*\n$/);
+});
+
+t.test("a full disk under standard error: the exit code stays", async (t) => {
+  for (const [words, code] of [
+    ["bogus", "2\n"],
+    ["status --socket /none", "3\n"],
+  ] as const) {
+    const line = `"${process.execPath}" ${ctlSource} ${words} 2>/dev/full; echo "$?"`;
+    const child = spawn("bash", ["--norc", "-c", line], { stdio: ["ignore", "pipe", "pipe"] });
+    t.equal(await text(child.stdout), code, words);
+  }
 });
 
 t.test("Ctrl-C while a write waits", async (t) => {

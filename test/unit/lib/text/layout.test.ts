@@ -125,6 +125,17 @@ t.test("lines, sections and styles", async (t) => {
   ]);
 });
 
+t.test("a word that is longer than a line is broken, and nothing is put into it", async (t) => {
+  const name = Array.from({ length: 30 }, (_, at) => `n${at}`).join("-");
+  for (const width of [40, 60]) {
+    const shown = layOut([{ block: lines(`  ${name} is gone`) }], { width, paint: unpainted });
+    t.ok(shown.every((line) => line.length <= width));
+    const whole = shown.map((line) => line.trim()).join("");
+    t.equal(whole.replaceAll(" ", ""), `${name}isgone`);
+    t.equal(whole.replace(/ ?is ?gone$/, ""), name, `${width}`);
+  }
+});
+
 t.test("wrap", async (t) => {
   t.same(wrap("", 5), [""]);
   t.same(wrap("abcdefgh ij", 5), ["abcde", "fgh", "ij"]);
