@@ -116,17 +116,21 @@ function obstacle(eip: ParsedEip, context: ClashContext): Clash | undefined {
 
 /**
  * The subnet of another interface that loses packets to the connected route of the EIP's address. This happens if the
- * network of the EIP's address lies inside that subnet. A network of one host adds no connected route.
+ * network of the EIP's address lies inside that subnet. A network of one host adds no connected route; neither does one that
+ * the EIP's interface connects by an address of its own.
  */
 function overlappedSubnet(eip: ParsedEip, context: ClashContext): SubnetRange | undefined {
   const { value, prefixLength, family } = eip;
   const name = interfaceOf(eip.spec, context);
   if (prefixLength === family.bits || context.missingInterfaces?.has(name)) return undefined;
+  let overlapped: SubnetRange | undefined;
   for (const subnet of context.subnets) {
     const isInside = prefixLength >= subnet.prefixLength && subnet.first <= value && value <= subnet.last;
-    if (isInside && subnet.interface !== name) return subnet;
+    if (!isInside) continue;
+    if (subnet.interface !== name) overlapped ??= subnet;
+    else if (subnet.prefixLength === prefixLength) return undefined;
   }
-  return undefined;
+  return overlapped;
 }
 
 const unbound = acceptedBlock("Unbound", "bound is false: rules can use the EIP, the address is not held");

@@ -222,6 +222,24 @@ for (const dataplane of dataplanes) {
       t.equal((await gw.api.delete("limits/slow")).status, 204);
     });
 
+    await t.test("another interface in the outside subnet takes no EIP away", async (t) => {
+      await gw.lab.ip(
+        "gw",
+        "link add late type veth peer name late-end",
+        "address add 203.0.113.253/24 dev late",
+        "link set late-end up",
+        "link set late up",
+      );
+      await gw.api.reconcile();
+      t.match(await gw.api.get("eips/eip-10"), { body: { status: { ready: true } } });
+      t.match(await outside.ask(tcp("203.0.113.10")), { answeredBy: "pod1" });
+      const late = { name: "late", address: "203.0.113.99/24" };
+      t.equal((await gw.api.put("eips/late", late)).status, 200);
+      t.equal((await gw.api.delete("eips/late")).status, 204);
+      await gw.lab.ip("gw", "link del late");
+      await gw.expectConverged(t);
+    });
+
     await t.test("objects that would cut the gateway off are refused, and in a set left out", async (t) => {
       const eclipsing = { name: "eclipsing", address: "10.0.1.50/25" };
       const covering = { name: "covering", destination: "203.0.113.1/32", via: "10.0.1.5" };

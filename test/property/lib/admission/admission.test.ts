@@ -199,6 +199,7 @@ function newWorld(): World {
   world.connectedSubnets = [
     { interface: "eth0", cidr: "10.0.0.0/24" },
     { interface: "net1", cidr: "203.0.113.0/29" },
+    { interface: "net2", cidr: "203.0.113.0/29" },
   ] as ConnectedSubnet[];
   return world;
 }
@@ -240,16 +241,19 @@ function slowClashes(desired: Claimants, facts: Facts): Set<ObjectId> {
   return marked;
 }
 
-/** Whether every address of the EIP's network lies in a subnet of an interface that is not its own. */
+/**
+ * Whether every address of the EIP's network lies in a subnet of an interface that is not its own, and its own has no address in just
+ * that network.
+ */
 function eclipses({ address, interface: name }: SpecOf["eip"], facts: Facts): boolean {
   const network = networkOf(address);
   const [first, last] = rangeOf(network).map(fromU32);
   if (first === undefined || last === undefined || first === last) return false;
-  return (facts.connectedSubnets ?? []).some(
-    (subnet) =>
-      subnet.interface !== (name ?? facts.externalInterface) &&
-      contains(subnet.cidr, first) &&
-      contains(subnet.cidr, last),
+  const on = name ?? facts.externalInterface;
+  const subnets = facts.connectedSubnets ?? [];
+  if (subnets.some((subnet) => subnet.interface === on && subnet.cidr === network)) return false;
+  return subnets.some(
+    (subnet) => subnet.interface !== on && contains(subnet.cidr, first) && contains(subnet.cidr, last),
   );
 }
 

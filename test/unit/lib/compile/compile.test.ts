@@ -216,6 +216,19 @@ t.test("an EIP whose interface is gone takes packets from no other interface", a
   t.equal(reasonOf([quiet.externalInterface]), "InterfaceNotFound");
 });
 
+t.test("an EIP in a subnet that its own interface connects adds no route", async (t) => {
+  const connectedSubnets = ["net2", "net1", "net3"].map((name) => ({
+    interface: name,
+    cidr: "203.0.113.0/24",
+  })) as ConnectedSubnet[];
+  const reasonOf = (address: string) => {
+    const desired = desiredOf({ eips: [{ name: "e", address }] });
+    return compile(desired, { ...quiet, connectedSubnets }).blocked.get("eips/e")?.reason;
+  };
+  t.equal(reasonOf("203.0.113.10/24"), undefined, "secondary to the interface's own");
+  t.equal(reasonOf("203.0.113.10/25"), "Conflict", "a route of its own");
+});
+
 t.test("connected subnets are those of the gateway's own addresses", (t) => {
   const address = (name: string, text: string, prefixLength: number) => ({
     interface: name as InterfaceName,
