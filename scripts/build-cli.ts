@@ -35,15 +35,16 @@ const slim: Readonly<Record<string, string>> = {
   "node:fs": 'const fs = require("fs"); export default fs; export const { readFileSync, writeSync } = fs;',
 };
 
-const manifestTools = "manifest-tools.js";
+/** What only some commands need: bundles of their own. */
+const apartEntries = ["manifest-tools", "local-report"] as const;
 
-/** What only some commands need is a bundle of its own. */
 const apart: Plugin = {
   name: "apart",
   setup({ onResolve }) {
-    onResolve({ filter: /\/manifest-tools\.ts$/ }, ({ kind }) =>
-      kind === "entry-point" ? undefined : { path: `./${manifestTools}`, external: true },
-    );
+    for (const entry of apartEntries)
+      onResolve({ filter: new RegExp(`/${entry}\\.ts$`) }, ({ kind }) =>
+        kind === "entry-point" ? undefined : { path: `./${entry}.js`, external: true },
+      );
   },
 };
 
@@ -52,7 +53,7 @@ export async function buildCli(): Promise<void> {
   // Files that are just being read stay as they are.
   for (const [entry, file] of [
     ["main.ts", "natgwctl.js"],
-    ["manifest-tools.ts", manifestTools],
+    ...apartEntries.map((name) => [`${name}.ts`, `${name}.js`] as const),
   ] as const) {
     await build({
       entryPoints: [`agent/cli/${entry}`],

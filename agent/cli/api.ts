@@ -29,6 +29,8 @@ export interface Reply<Body> {
 }
 
 export interface Api {
+  /** Over a socket: the agent is on this machine. */
+  readonly isLocal: boolean;
   /** The caller gives the type of the body. @throws CliFailure unless the answer is a 2xx */
   call<Body>(method: Method, path: string, options?: CallOptions): Promise<Reply<Body>>;
   /** The body of a GET. */
@@ -93,6 +95,7 @@ export async function openApi(target: Target, givenTimeoutMs?: number): Promise<
   }
 
   return {
+    isLocal: "socket" in target,
     call,
     get: async <Body>(path: string, options?: CallOptions) => (await call<Body>("get", path, options)).body,
     async stream(path, options = {}) {

@@ -1,46 +1,18 @@
 /** What a report of a fault needs of the kernel, as its own tools print it. Reads only. */
 import { readFile } from "node:fs/promises";
+import {
+  diagnosticCommands,
+  diagnosticFiles,
+  type KernelPart,
+  kernelParts,
+  maxDiagnosticBytes,
+} from "../../lib/diagnostics.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { Mutex } from "../mutex.ts";
 import { createRun, type Run } from "./run.ts";
 
-/** The commands of each part. A tool that is not there is named in the text. */
-const commands = {
-  rules: [
-    ["nft", "list", "ruleset"],
-    ["iptables-nft-save", "-c"],
-    // It creates no tables, as `iptables-legacy -S` would.
-    ["iptables-legacy-save", "-c"],
-  ],
-  links: [["ip", "-s", "-d", "link"]],
-  addresses: [["ip", "-d", "address"]],
-  routes: [
-    ["ip", "rule"],
-    ["ip", "-d", "route", "show", "table", "all"],
-  ],
-  neighbours: [["ip", "-s", "neighbour"]],
-  qos: [["tc", "-s", "-d", "qdisc"]],
-  sysctls: [["ip", "netconf"]],
-  conntrack: [
-    ["conntrack", "-S"],
-    ["conntrack", "-C"],
-  ],
-} as const satisfies Readonly<Record<string, readonly (readonly string[])[]>>;
-
-/** Numbers that no tool prints. */
-const files: Partial<Readonly<Record<KernelPart, readonly string[]>>> = {
-  conntrack: ["max", "count", "buckets"].map((name) => `/proc/sys/net/netfilter/nf_conntrack_${name}`),
-};
-
-type KernelPart = keyof typeof commands;
 export type DiagnosticPart = KernelPart | "log";
-export const diagnosticParts: readonly DiagnosticPart[] = [
-  ...(Object.keys(commands) as readonly KernelPart[]),
-  "log",
-];
-
-/** Of one command. */
-const maxOutputBytes = 32 * 1024 * 1024;
+export const diagnosticParts: readonly DiagnosticPart[] = [...kernelParts, "log"];
 
 export interface Diagnostics {
   /** A text with a heading for each command. Its failure is part of the text. */
@@ -48,7 +20,10 @@ export interface Diagnostics {
 }
 
 /** @param log the last lines of the log */
-export function createDiagnostics(log: () => string, run = createRun({ maxOutputBytes })): Diagnostics {
+export function createDiagnostics(
+  log: () => string,
+  run = createRun({ maxOutputBytes: maxDiagnosticBytes }),
+): Diagnostics {
   // One part at a time: the tools read everything.
   const turns = new Mutex();
   return {
@@ -58,8 +33,9 @@ export function createDiagnostics(log: () => string, run = createRun({ maxOutput
 
 async function read(run: Run, part: KernelPart, signal: AbortSignal): Promise<string> {
   const texts: string[] = [];
-  for (const argv of commands[part]) texts.push(`# ${argv.join(" ")}\n${await outputOf(run, argv, signal)}`);
-  for (const path of files[part] ?? []) texts.push(`# ${path}\n${await contentOf(path)}`);
+  for (const argv of diagnosticCommands[part])
+    texts.push(`# ${argv.join(" ")}\n${await outputOf(run, argv, signal)}`);
+  for (const path of diagnosticFiles[part] ?? []) texts.push(`# ${path}\n${await contentOf(path)}`);
   return texts.join("\n");
 }
 

@@ -55,7 +55,6 @@ const writing = [
   "delete fip fip-a",
   "release 203.0.113.99",
   "import --yes",
-  "bugreport",
   "explain --from 10.0.1.5 --to 198.51.100.7 --port 443",
   "who 203.0.113.10:40000",
   "get fips --watch",
@@ -236,6 +235,26 @@ t.test("natgwctl", async (t) => {
       // One of two versions is known.
       t.match(stdout, line === "version" ? /^Client: / : /^$/, line);
       t.match(stderr, /Cannot reach the agent at unix:.*\n.*the agent does not run/s, line);
+    });
+    await t.test("a report has what can be read without it", async (t) => {
+      const file = join(tmpdir(), `natgwctl-${process.pid}.tgz`);
+      const main = ["env", `NATGW_STATE_DIR=${gw.agentOptions.stateDirectory}`, process.execPath, ctlBuilt];
+      const argv = [...main, "bugreport", "-o", file, "--socket", gw.agentOptions.socketPath];
+      await t.rejects(gw.lab.exec("gw", argv), { message: /exit code 3[\s\S]*Cannot reach the agent/ });
+      const read = (name: string) => gw.lab.exec("gw", ["tar", "xzOf", file, `natgw-bugreport/${name}`]);
+      t.match(await read("rules.txt"), /EXCLUSIVE_DNAT -d 203\.0\.113\.10/);
+      t.match(await read("addresses.txt"), /inet 203\.0\.113\.10\/24/);
+      t.match(await read("routes.txt"), /default via 203\.0\.113\.1/);
+      t.match(await read("state.journal"), /fip-a/);
+      t.match(await read("audit.log"), /"PUT"/);
+      const manifest = JSON.parse(await read("manifest.json"));
+      t.match(manifest, { agent: null, error: /Cannot reach the agent/, readBy: /natgwctl/ });
+      const errors = new Map(
+        manifest.parts.map((part: { file: string; error?: string }) => [part.file, part.error]),
+      );
+      t.same([errors.get("rules.txt"), errors.get("log.txt")], [undefined, "only the agent knows it"]);
+      expectNoSecret("the report", await gw.lab.exec("gw", ["tar", "xzOf", file]));
+      await gw.lab.exec("gw", ["rm", file]);
     });
     t.equal(await codeOf("completion bash"), 0, "needs no agent");
     t.equal(await codeOf("--help"), 0);

@@ -1,4 +1,7 @@
-/** `natgwctl bugreport`: everything that a report of a fault needs, as one archive. What could not be read is named in it. */
+/**
+ * `natgwctl bugreport`: everything that a report of a fault needs, as one archive. What could not be read is named in it. Where
+ * no agent answers on the socket, natgwctl reads what it can by itself.
+ */
 import { writeFile } from "node:fs/promises";
 import { collections } from "../../../lib/model/names.ts";
 import { bytes, counted } from "../../../lib/text/quantities.ts";
@@ -8,7 +11,7 @@ import type { Api, CallOptions } from "../api.ts";
 import { type ArchiveFile, archive } from "../archive.ts";
 import type { Context } from "../context.ts";
 import type { GatewayStatus } from "../documents.ts";
-import { CliFailure, UsageFailure } from "../failures.ts";
+import { CliFailure, UnavailableFailure, UsageFailure } from "../failures.ts";
 import { withoutSecrets } from "../secrets.ts";
 import { version } from "../version.ts";
 
@@ -52,6 +55,7 @@ const maxPart = 64 * 1024 * 1024;
 
 interface PartResult {
   readonly file: string;
+  /** The request to the agent, or the commands and files. */
   readonly request: string;
   /** In characters. */
   readonly size: number;
@@ -60,28 +64,34 @@ interface PartResult {
   readonly error?: string;
 }
 
+interface Source extends Pick<PartResult, "file" | "request"> {
+  read(): Promise<string>;
+}
+
 export async function bugreport(
   { api, nowMs, terminal }: Context,
   { output = [] }: { readonly output?: readonly string[] },
 ): Promise<Answer | undefined> {
   const target = fileOf(output, nowMs());
-  // Without an agent there is nothing to report.
-  const status = await api.get<GatewayStatus>("/v1/status");
-  const files: ArchiveFile[] = [
-    { name: "status.json", content: withoutSecrets(JSON.stringify(status, undefined, 2)) },
-  ];
+  const status = await statusOf(api);
+  const isThere = !(status instanceof CliFailure);
+  const sources = isThere ? agentSources(api) : await localSources(api);
+  const files: ArchiveFile[] = isThere
+    ? [{ name: "status.json", content: withoutSecrets(JSON.stringify(status, undefined, 2)) }]
+    : [];
   const results: PartResult[] = [];
-  for (const part of parts) {
-    terminal.progress(`reading ${part.path}`);
-    const { content, ...result } = await readPart(api, part, nowMs);
+  for (const source of sources) {
+    terminal.progress(`reading ${source.request}`);
+    const { content, ...result } = await readPart(source, nowMs);
     results.push(result);
-    if (content !== undefined) files.push({ name: part.file, content });
+    if (content !== undefined) files.push({ name: source.file, content });
   }
   const manifest = {
     createdAt: new Date(nowMs()).toISOString(),
     natgwctl: version,
-    agent: status.version,
-    epoch: status.epoch,
+    agent: isThere ? status.version : null,
+    epoch: isThere ? status.epoch : null,
+    ...(!isThere && { error: status.message, readBy: "natgwctl, in its own network namespace" }),
     parts: results,
   };
   files.unshift({ name: "manifest.json", content: JSON.stringify(manifest, undefined, 2) });
@@ -91,6 +101,7 @@ export async function bugreport(
   );
   if (target === "-") {
     terminal.write(archived);
+    if (!isThere) throw status;
     return undefined;
   }
   try {
@@ -98,7 +109,47 @@ export async function bugreport(
   } catch (error) {
     throw new UsageFailure(error instanceof Error ? error.message : String(error));
   }
-  return answerOf(target, archived.length, { ...manifest });
+  const answer = answerOf(target, archived.length, files.length, { ...manifest });
+  return isThere ? answer : { ...answer, failure: status };
+}
+
+/** A failure if there is no agent, but something to read without one. */
+async function statusOf(api: Api): Promise<GatewayStatus | UnavailableFailure> {
+  try {
+    return await api.get<GatewayStatus>("/v1/status");
+  } catch (error) {
+    // Elsewhere there is nothing to read but the agent.
+    if (error instanceof UnavailableFailure && api.isLocal) return error;
+    throw error;
+  }
+}
+
+function agentSources(api: Api): readonly Source[] {
+  return parts.map((part) => ({
+    file: part.file,
+    request: requestOf(part),
+    async read() {
+      const { body } = await api.call<unknown>(part.method ?? "get", part.path, part.options);
+      return typeof body === "string" ? body : JSON.stringify(body, undefined, 2);
+    },
+  }));
+}
+
+/** What needs the agent is named as missing. */
+async function localSources(api: Api): Promise<readonly Source[]> {
+  const { localParts } = await import("../local-report.ts");
+  const local = localParts(process.env);
+  const found = new Set(local.map(({ file }) => file));
+  const missing = agentSources(api).filter(({ file }) => !found.has(file));
+  const read = () => Promise.reject(new UnavailableFailure("only the agent knows it"));
+  return [...local, ...missing.map((source) => ({ ...source, read }))];
+}
+
+function requestOf({ method = "get", path, options = {} }: Part): string {
+  const query = new URLSearchParams(
+    Object.entries(options.query ?? {}).map(([name, one]): [string, string] => [name, String(one)]),
+  );
+  return `${method.toUpperCase()} ${path}${query.size === 0 ? "" : `?${query}`}`;
 }
 
 /** `-o` names the file; a format among its values is the one of the answer. */
@@ -109,28 +160,28 @@ function fileOf(output: readonly string[], nowMs: number): string {
 }
 
 async function readPart(
-  api: Api,
-  { file, method = "get", path, options = {} }: Part,
+  { file, request, read }: Source,
   nowMs: () => number,
 ): Promise<PartResult & { readonly content?: string }> {
   const begunMs = nowMs();
-  const query = new URLSearchParams(
-    Object.entries(options.query ?? {}).map(([name, one]): [string, string] => [name, String(one)]),
-  );
-  const request = `${method.toUpperCase()} ${path}${query.size === 0 ? "" : `?${query}`}`;
   try {
-    const { body } = await api.call<unknown>(method, path, options);
-    const text = typeof body === "string" ? body : JSON.stringify(body, undefined, 2);
+    const text = await read();
     const content = withoutSecrets(text.slice(0, maxPart));
     const cut = text.length > maxPart ? { error: `cut after ${maxPart} of ${text.length} characters` } : {};
     return { file, request, size: content.length, tookMs: nowMs() - begunMs, ...cut, content };
   } catch (error) {
-    if (!(error instanceof CliFailure)) throw error;
-    return { file, request, size: 0, tookMs: nowMs() - begunMs, error: error.message };
+    // The system's have a code: a tool or a file that is not there. Everything else is a bug.
+    if (!(error instanceof CliFailure) && !(error instanceof Error && "code" in error)) throw error;
+    return { file, request, size: 0, tookMs: nowMs() - begunMs, error: error.message.trim() };
   }
 }
 
-function answerOf(file: string, size: number, manifest: { readonly parts: readonly PartResult[] }): Answer {
+function answerOf(
+  file: string,
+  size: number,
+  count: number,
+  manifest: { readonly parts: readonly PartResult[] },
+): Answer {
   const missing = manifest.parts.filter(({ error }) => error !== undefined);
   return {
     data: { file, bytes: size, ...manifest },
@@ -151,9 +202,7 @@ function answerOf(file: string, size: number, manifest: { readonly parts: readon
         ),
       },
       {
-        block: lines(
-          `${file}: ${bytes(size)}, ${counted(manifest.parts.length - missing.length + 2, "file")}`,
-        ),
+        block: lines(`${file}: ${bytes(size)}, ${counted(count, "file")}`),
       },
     ],
     exitCode: missing.length === 0 ? 0 : 1,

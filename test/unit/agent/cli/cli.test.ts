@@ -1,11 +1,12 @@
 /** natgwctl with agents that answer badly, or not at all; its pure parts; its output at the end of a pipe. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { ctlSource, Natgwctl } from "../../../support/natgwctl.ts";
 
@@ -490,6 +491,31 @@ t.test("the version of natgwctl, whatever the agent answers", async (t) => {
     stderr: /^natgwctl: not you\n/,
   });
   t.match((await ctl.run("version -o name")).stdout, /^[0-9.]+\n$/);
+});
+
+t.test("a bug report of another machine's agent that does not answer: 3, and no file", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "natgwctl-"));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const ctl = new Natgwctl("/nonexistent", ctlSource);
+  const environment = { NATGW_STATE_DIR: directory };
+  await writeFile(join(directory, "state.journal"), `${"x".repeat(17 << 20)}{"token":"abcdefgh"}`);
+  const [away, here] = [join(directory, "away.tgz"), join(directory, "here.tgz")];
+  t.match(await ctl.run(`bugreport -o ${away} --server http://127.0.0.1:1`, { environment }), {
+    code: 3,
+    stdout: "",
+  });
+  await t.rejects(readFile(away), { code: "ENOENT" });
+  const local = await ctl.run(`bugreport -o ${here} -o json`, { environment });
+  t.match([local.code, local.stderr], [3, /^natgwctl: Cannot reach the agent/]);
+  const { file, agent, parts } = JSON.parse(local.stdout);
+  t.match([file, agent], [here, null]);
+  t.match(
+    parts.filter(({ file }: { file: string }) => ["state.journal", "audit.log", "log.txt"].includes(file)),
+    [{ size: 16 << 20 }, { error: /ENOENT/ }, { error: "only the agent knows it" }],
+  );
+  const text = gunzipSync(await readFile(here)).toString("latin1");
+  t.match(text, /"token":"\[secret\]"/);
+  t.notMatch(text, /abcdefgh/);
 });
 
 t.test("a full disk under the output", async (t) => {
