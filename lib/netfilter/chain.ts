@@ -52,7 +52,8 @@ const beyondOrder: readonly Beyond[] = ["all", "rest", "part", "unclear"];
 export type Test = NameTest | RangeTest;
 
 export interface NameTest {
-  readonly field: "in" | "out" | "protocol" | "state";
+  /** `status`: which end of the flow was translated, `snat` or `dnat`. */
+  readonly field: "in" | "out" | "protocol" | "state" | "status";
   /** The name of an interface may end with `*`. */
   readonly names: readonly string[];
   readonly isInverted: boolean;

@@ -129,6 +129,11 @@ function parseTest(option: string, value: string, isInverted: boolean): Test | u
       const range = parseMaskedRange(value);
       return range && { field: option === "-s" ? "source" : "destination", ranges: [range], isInverted };
     }
+    case "--src-range":
+    case "--dst-range": {
+      const ranges = rangesOf([value]);
+      return ranges && { field: option === "--src-range" ? "source" : "destination", ranges, isInverted };
+    }
     case "-i":
     case "-o":
       return nameTest(option === "-i" ? "in" : "out", [value.replace(/\+$/, "*")], isInverted);
@@ -137,6 +142,7 @@ function parseTest(option: string, value: string, isInverted: boolean): Test | u
     case "--ctstate":
     case "--state": {
       const names = value.toLowerCase().split(",");
+      if (names.every((name) => statuses.has(name))) return nameTest("status", names, isInverted);
       return names.every((name) => states.has(name)) ? nameTest("state", names, isInverted) : undefined;
     }
     case "--sport":
@@ -150,7 +156,8 @@ function parseTest(option: string, value: string, isInverted: boolean): Test | u
   }
 }
 
-/** SNAT and DNAT are none: they tell of what was translated. */
+/** What was translated, which iptables has among the states. */
+export const statuses: ReadonlySet<string> = new Set(["snat", "dnat"]);
 const states: ReadonlySet<string> = new Set(["invalid", "new", "related", "established", "untracked"]);
 
 function flagsShare(

@@ -18,7 +18,7 @@ export interface Limit {
 
 /** Modules whose options are understood, or that have none. */
 const knownModules = new Set(
-  "tcp udp sctp icmp comment conntrack state multiport limit hashlimit connlimit recent length ttl tos dscp connbytes".split(
+  "tcp udp sctp icmp comment conntrack state multiport limit hashlimit connlimit recent length ttl tos dscp connbytes iprange".split(
     " ",
   ),
 );

@@ -55,17 +55,18 @@ const usualOptions: ReadonlySet<string> = new Set(
 );
 
 const seconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
-const bytes: Readonly<Record<string, number>> = { b: 1, k: 1_024, m: 1_048_576, g: 1_073_741_824 };
+const bytes: Readonly<Record<string, number>> = { k: 1_024, m: 1_048_576, g: 1_073_741_824 };
 
 /**
- * How many packets exceed a rate such as `5/minute` or `10 mbytes/second`: most, if it allows less than one in a second.
+ * How many packets exceed a rate such as `5/minute`, `512kb/s` or `10 mbytes/second`: most, if it allows less than one in a second.
  *
  * @param unit of bytes. Absent: packets
  */
 export function aboveRate(text: string, unit = ""): Beyond {
-  const [, count, per = ""] = /^(\d+)\/([smhdw])/.exec(`${text}${unit.replace(/^[kmg]?bytes/, "")}`) ?? [];
-  const size = (bytes[/^([kmg]?b)ytes/.exec(unit)?.[1]?.charAt(0) ?? ""] ?? packetBytes) / packetBytes;
-  return count !== undefined && Number(count) * size < (seconds[per] ?? 0) ? "rest" : "part";
+  const [, count, size, factor = "", per = ""] =
+    /^(\d+)(([kmg]?)b(?:ytes)?)?\/([smhdw])/.exec(`${text}${unit}`) ?? [];
+  const packets = size === undefined ? 1 : (bytes[factor] ?? 1) / packetBytes;
+  return count !== undefined && Number(count) * packets < (seconds[per] ?? 0) ? "rest" : "part";
 }
 
 /** Of a packet that carries some data. */

@@ -8,7 +8,7 @@ import {
   type Range,
   type Test,
 } from "./chain.ts";
-import { minTtl, protocolName, rangesOf } from "./iptables-chains.ts";
+import { minTtl, protocolName, rangesOf, statuses } from "./iptables-chains.ts";
 import { aboveCount, aboveRate, below, compared, havingTcpOption } from "./narrowing.ts";
 import { harms, mayNotTrack, mayRewrite, rewrites } from "./nft-harms.ts";
 import type { NamedObjects } from "./nft-named.ts";
@@ -199,6 +199,7 @@ class RuleReader {
       key === "timeout" && this.#named.endingTimeouts.has(this.#words.peek(1).replaceAll('"', ""));
     if (this.#words.peek() === "set")
       return isElsewhere || isEnding ? this.#end(mayNotTrack) : this.#words.skip(2);
+    if (key === "status") return this.#name("status");
     if (key !== "state") {
       this.#operand();
       return false;
@@ -252,8 +253,9 @@ class RuleReader {
 
   #name(field: NameTest["field"], nameOf = (value: string) => value): boolean {
     const { values, isInverted } = this.#operand();
-    // A set, a concatenation, a mask.
+    // A set, a concatenation, a mask; another status than a translation.
     if (/^[@.&]/.test(values[0] ?? "")) return false;
+    if (field === "status" && !values.every((value) => statuses.has(value))) return false;
     this.tests.push({ field, names: values.map(nameOf), isInverted });
     return true;
   }

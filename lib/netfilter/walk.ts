@@ -14,6 +14,8 @@ export interface Packets {
   readonly sourcePort: Range | undefined;
   readonly destinationPort: Range | undefined;
   readonly state: string;
+  /** `snat`, `dnat` or neither. */
+  readonly status?: string;
 }
 
 /** `rest`: most of them, all but a part. */
@@ -146,6 +148,7 @@ function shareOfTest(test: Test, packets: Packets): Share {
 
 function shareOfNames({ field, names }: NameTest, value: string | undefined): Share {
   if (names.length === 0) return "none";
+  if (value === undefined && field === "status") return "unclear";
   if (value === undefined) return field === "protocol" && names.some(isUsual) ? "rest" : "part";
   const isMatch = (name: string) =>
     name === value || (name.endsWith("*") && value.startsWith(name.slice(0, -1)));

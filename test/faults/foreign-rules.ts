@@ -79,6 +79,16 @@ const byNft: readonly Row[] = [
     cause: /nft ip other -P c DROP drops packets of 1 object/,
   },
   {
+    what: "a firewall that lets through what pods begin and what is translated",
+    commands: nftChain(
+      "type filter hook forward priority 5; policy drop;",
+      "ct state established,related accept",
+      "iifname eth0 accept",
+      "ct status dnat accept",
+    ),
+    undo: noOther,
+  },
+  {
     what: "a chain that lets only a port through that nobody uses",
     commands: nftChain(
       "type filter hook forward priority 5; policy drop;",
@@ -673,8 +683,9 @@ function byIptables(variant: Variant): readonly Row[] {
       commands: [`${variant} -A FORWARD -m conntrack --ctstate DNAT -j DROP`],
       undo: [`${variant} -D FORWARD -m conntrack --ctstate DNAT -j DROP`],
       dead: ["fip in", "dnat"],
+      notReady: [fip, dnat],
       degraded: named,
-      cause: new RegExp(`${variant} -t filter -A FORWARD .*--ctstate DNAT -j DROP may drop packets`),
+      cause: new RegExp(`${variant} -t filter -A FORWARD .*--ctstate DNAT -j DROP drops its packets`),
     },
     {
       what: `${variant}: a firewall that stops what nobody wants`,

@@ -102,8 +102,8 @@ class HarmFinder {
       fields.some((field) => this.#testedFields.has(field));
     const ends = areTested("source", "destination") ? [...leg.internal, ...leg.external] : [];
     const ports = areTested("sourcePort", "destinationPort") ? [leg.internalPort, leg.externalPort] : [];
-    const { isInward, isFirst, protocol, dstnat: priority } = leg;
-    return [isInward, isFirst, leg.in, leg.out, protocol, priority, ...ends, ...ports].join();
+    const { isInward, isFirst, isBegunInward, protocol, dstnat: priority } = leg;
+    return [isInward, isFirst, isBegunInward, leg.in, leg.out, protocol, priority, ...ends, ...ports].join();
   }
 
   #find(leg: Leg): readonly Harm[] {

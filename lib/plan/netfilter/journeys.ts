@@ -14,6 +14,8 @@ export interface Leg {
   readonly isInward: boolean;
   /** True for packets that start a flow. Only these are translated by rules. */
   readonly isFirst: boolean;
+  /** True if a packet from outside started the flow. `undefined`: either. */
+  readonly isBegunInward: boolean | undefined;
   readonly in: InterfaceName;
   readonly out: InterfaceName;
   /** The address of the VPC side, and its port. */
@@ -45,16 +47,18 @@ export function* forEachLegChunked(
   const legs = (
     id: ObjectId,
     outside: InterfaceName,
-    ends: Omit<Leg, "isInward" | "isFirst" | "in" | "out">,
+    ends: Omit<Leg, "isInward" | "isFirst" | "isBegunInward" | "in" | "out">,
     begins: { readonly inward: boolean; readonly outward: boolean },
   ) => {
-    const inward = { ...ends, isInward: true, in: outside, out: vpc };
-    const outward = { ...ends, isInward: false, in: vpc, out: outside };
+    const isBegunInward = begins.inward && begins.outward ? undefined : begins.inward;
+    const later = { ...ends, isFirst: false, isBegunInward };
+    const inward = { ...later, isInward: true, in: outside, out: vpc };
+    const outward = { ...later, isInward: false, in: vpc, out: outside };
     for (const leg of [inward, outward]) {
       const isBegun = leg.isInward ? begins.inward : begins.outward;
-      if (isBegun) visit(id, { ...leg, isFirst: true });
+      if (isBegun) visit(id, { ...leg, isFirst: true, isBegunInward: leg.isInward });
       // Answers, and what follows the first packet.
-      visit(id, { ...leg, isFirst: false });
+      visit(id, leg);
     }
   };
   const whole = { protocol: undefined, internalPort: undefined, externalPort: undefined, dstnat };
@@ -103,6 +107,7 @@ export function packetsAt(leg: Leg, { name, priority, isAsReceived }: Hook): Pac
   const address = isExternal ? leg.external : leg.internal;
   const port = isExternal ? leg.externalPort : leg.internalPort;
   const portRange: Range | undefined = port === undefined ? undefined : [port, port];
+  const status = statusOf(leg, isTranslated);
   return {
     in: leg.in,
     out: isRouted ? leg.out : undefined,
@@ -112,7 +117,14 @@ export function packetsAt(leg: Leg, { name, priority, isAsReceived }: Hook): Pac
     destinationPort: leg.isInward ? portRange : undefined,
     protocol: leg.protocol,
     state: leg.isFirst ? "new" : "established",
+    ...(status !== undefined && { status }),
   };
+}
+
+function statusOf({ isFirst, isBegunInward }: Leg, isTranslated: boolean): string | undefined {
+  if (isBegunInward === undefined) return undefined;
+  if (isFirst && !isTranslated) return "none";
+  return isBegunInward ? "dnat" : "snat";
 }
 
 /** Priorities of the chains that translate, including most of the agent's. */

@@ -142,6 +142,24 @@ t.test("what follows the first packet, too", async (t) => {
   t.same(stopped("-o net1"), ["fips/f", "dnats/d"], "answers");
 });
 
+t.test("what was translated", async (t) => {
+  const firewall = [
+    ":FORWARD DROP [0:0]",
+    "-A FORWARD -m state --state RELATED,ESTABLISHED -j ACCEPT",
+    "-A FORWARD -i eth0 -j ACCEPT",
+    "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT",
+  ];
+  t.match(judge(foreign("filter", ...firewall)), { objects: [], notices: [] }, "is accepted");
+  t.match(judge(foreign("filter", ...firewall.slice(0, 3))).objects, [/^fips\/f/, /^dnats\/d/]);
+  const drop = (what: string) =>
+    judge(foreign("filter", ":FORWARD ACCEPT [0:0]", `-A FORWARD ${what} -j DROP`)).objects.map((line) =>
+      line.replace(/ .*/, ""),
+    );
+  t.same(drop("-m conntrack --ctstate DNAT"), ["fips/f", "dnats/d"], "is dropped");
+  t.same(drop("-m conntrack ! --ctstate DNAT"), ["fips/f"], "what pods begin is not translated yet");
+  t.same(drop("-o net1 -m conntrack --ctstate DNAT"), ["dnats/d"], "answers");
+});
+
 t.test("rules of others", async (t) => {
   t.match(judge(foreign("filter", ":FORWARD DROP [0:0]")), {
     objects: [
