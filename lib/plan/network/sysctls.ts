@@ -40,14 +40,28 @@ export function isForwarding(program: Program, observed: ObservedNetwork): boole
 }
 
 /**
- * The interfaces with EIPs on which the kernel does not answer ARP for all its addresses (arp_ignore at 1 or above, for
- * the interface or for `all`). EIPs bound by route are not reachable from outside there.
+ * The interfaces with EIPs on which the kernel does not answer ARP for all of them (arp_ignore, for the interface or for `all`): at 1
+ * and 3 for those that are bound by route, at 2 for those whose subnet is not the asking host's either, at 8 for none.
  */
 export function arpIgnoring(program: Program, observed: ObservedNetwork): readonly InterfaceName[] {
   const { sysctls } = program.family;
   const valueAt = (name: string) => observed.sysctls.get(sysctls.ofDevice(name, "arp_ignore")) ?? 0;
-  return eipInterfaces(program, observed).filter((name) => Math.max(valueAt("all"), valueAt(name)) > 0);
+  const isByRoute = (name: InterfaceName) => {
+    const held = new Set(
+      observed.addresses.filter((one) => one.interface === name).map(({ address }) => address),
+    );
+    return program.eips.some((eip) => eip.interface === name && !held.has(eip.address));
+  };
+  return eipInterfaces(program, observed).filter((name) => {
+    const value = Math.max(valueAt("all"), valueAt(name));
+    return (
+      value === answersInSubnet || value === answersNone || (answersAddresses.has(value) && isByRoute(name))
+    );
+  });
 }
+
+const answersAddresses: ReadonlySet<number> = new Set([1, 3]);
+const answersInSubnet = 2;
 
 /** True if the VPC interface answers no ARP at all, so that pods do not find the gateway. */
 export function isDeafInVpc(

@@ -706,7 +706,23 @@ t.test("sysctls", async (t) => {
 
   t.same(arpIgnoring(program, on), []);
   sysctls.set("net.ipv4.conf.net2.arp_ignore", 1);
-  t.same(arpIgnoring(program, { ...on, sysctls }), ["net2"]);
+  t.same(arpIgnoring(program, { ...on, sysctls }), ["net2"], "its EIP is bound by route");
+  const held = program.eips.map(({ address, interface: name }) => ({
+    interface: name,
+    address,
+    prefixLength: 24,
+    isSecondary: false,
+    label: "",
+  }));
+  t.same(arpIgnoring(program, { ...on, addresses: held, sysctls }), [], "the kernel answers for addresses");
+  for (const [value, ignoring] of [
+    [3, []],
+    [4, []],
+    [8, ["net2"]],
+  ] as const) {
+    const set = new Map(sysctls).set("net.ipv4.conf.net2.arp_ignore", value);
+    t.same(arpIgnoring(program, { ...on, addresses: held, sysctls: set }), ignoring, `${value}`);
+  }
   sysctls.set("net.ipv4.conf.all.arp_ignore", 2);
   t.same(arpIgnoring(program, { ...on, sysctls }), ["net1", "net2"]);
   t.notOk(isDeafInVpc(program, { ...on, sysctls }), "pods ask for the interface's own address");
