@@ -36,6 +36,8 @@ export interface ChainRule {
    * unknown ones (`unclear`).
    */
   readonly beyond: Beyond;
+  /** It may take the mark away by which the agent knows packets from the VPC. */
+  readonly unmarks?: true;
   readonly effect: Effect;
 }
 

@@ -15,6 +15,7 @@ import {
   type Test,
 } from "./chain.ts";
 import { type Limit, otherOptions } from "./iptables-options.ts";
+import { iptablesUnmarks } from "./marks.ts";
 import { below } from "./narrowing.ts";
 import { type FlagsShare, flagBits, shareOfFlags } from "./tcp-flags.ts";
 
@@ -119,7 +120,8 @@ export function parseIptablesRule(raw: string): ChainRule {
     isInverted = false;
   }
   for (const { above } of limits) beyond = bothBeyond(beyond, below(above, effect));
-  return { text: raw, tests, beyond, effect };
+  const unmarks = iptablesUnmarks(words.slice(at));
+  return { text: raw, tests, beyond, ...(unmarks && { unmarks }), effect };
 }
 
 function parseTest(option: string, value: string, isInverted: boolean): Test | undefined {

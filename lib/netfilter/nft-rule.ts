@@ -9,8 +9,9 @@ import {
   type Test,
 } from "./chain.ts";
 import { minTtl, protocolName, rangesOf, statuses } from "./iptables-chains.ts";
+import { nftUnmarks } from "./marks.ts";
 import { aboveCount, aboveRate, below, compared, havingTcpOption } from "./narrowing.ts";
-import { harms, mayNotTrack, mayRewrite, rewrites } from "./nft-harms.ts";
+import { effects, mayNotTrack, mayRewrite, rewrites } from "./nft-effects.ts";
 import type { NamedObjects } from "./nft-named.ts";
 import { NftWords } from "./nft-words.ts";
 import { readNftFlags } from "./tcp-flags.ts";
@@ -18,8 +19,8 @@ import { readNftFlags } from "./tcp-flags.ts";
 export function parseNftRule(text: string, named: NamedObjects): ChainRule {
   const reader = new RuleReader(text, named);
   reader.read();
-  const { tests, beyond, effect } = reader;
-  return { text, tests, beyond, effect };
+  const { tests, beyond, unmarks, effect } = reader;
+  return { text, tests, beyond, ...(unmarks && { unmarks }), effect };
 }
 
 const ports: ReadonlySet<string> = new Set(["tcp", "udp", "sctp", "dccp", "udplite", "th"]);
@@ -28,6 +29,7 @@ const states = ["invalid", "established", "related", "new", "", "", "untracked"]
 class RuleReader {
   readonly tests: Test[] = [];
   beyond: ChainRule["beyond"] = "all";
+  unmarks = false;
   effect: Effect = { kind: "continue" };
   readonly #words: NftWords;
   readonly #named: NamedObjects;
@@ -46,22 +48,12 @@ class RuleReader {
 
   /** @returns false if the word is unknown */
   #statement(word: string): boolean {
-    const harm = harms[word];
-    if (harm !== undefined) return this.#end(harm);
+    const effect = effects[word];
+    if (effect !== undefined) return this.#end(effect);
     switch (word) {
-      case "accept":
-      case "return":
-      case "continue":
-        return this.#end({ kind: word });
       case "jump":
       case "goto":
         return this.#end({ kind: word, chain: this.#words.take() });
-      case "queue":
-      case "synproxy":
-        return this.#end({ kind: "unclear" });
-      case "dup":
-      case "flow":
-        return this.#end({ kind: "continue" });
       case "counter":
         if (this.#words.peek() === "packets") this.#words.skip(4);
         else if (this.#words.peek() === "name") this.#words.skip(2);
@@ -114,11 +106,11 @@ class RuleReader {
 
   #ip(field: string): boolean {
     if (field === "version") return this.#isIpv4(["4"]);
-    if (field === "protocol") return this.#name("protocol", protocolName);
+    if (field === "protocol" && this.#words.peek() !== "set") return this.#name("protocol", protocolName);
     if (field !== "saddr" && field !== "daddr") {
       if (this.#words.peek() === "set") {
         const isFatal =
-          field === "ttl" ? Number(this.#words.peek(1)) < minTtl : !/^(?:dscp|ecn)$/.test(field);
+          field === "ttl" ? Number(this.#words.peek(1)) < minTtl : !/^(?:dscp|ecn|id|frag-off)$/.test(field);
         return isFatal ? this.#end(rewrites) : this.#words.skip(2);
       }
       return this.#size(field);
@@ -134,6 +126,7 @@ class RuleReader {
 
   #meta(key: string): boolean {
     if (this.#words.peek() === "set") {
+      if (key === "mark") this.unmarks ||= nftUnmarks(this.#words.text.slice("set ".length));
       // The kernel forwards only what is for the host, but this may be a chain where it does not look any more.
       const isForOthers = key === "pkttype" && !/^(?:host|unicast|0)$/.test(this.#words.peek(1));
       return isForOthers ? this.#end(mayRewrite) : this.#words.skip(2);

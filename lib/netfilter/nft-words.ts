@@ -19,6 +19,11 @@ export class NftWords {
     return this.#words.shift() ?? "";
   }
 
+  /** All that is left. */
+  get text(): string {
+    return this.#words.join(" ");
+  }
+
   /** A name, without its quotation marks. */
   takeName(): string {
     return this.take().replaceAll('"', "");

@@ -22,7 +22,7 @@ export interface Packets {
 export type Share = "all" | "rest" | "part" | "unclear" | "none";
 
 export interface Harm {
-  readonly verb: HarmVerb | "skips";
+  readonly verb: HarmVerb | "skips" | "unmarks";
   /** The rule or policy, after its place. */
   readonly where: string;
   /** True if it happens to all of the packets, false if it may happen. */
@@ -36,6 +36,8 @@ export interface WalkOptions {
   readonly isOwn: (chain: string) => boolean;
   /** True if these chains lead to the agent's: packets that leave before are not served. */
   readonly leadsToOwn: boolean;
+  /** True if only what unmarks the packets is asked for. */
+  readonly asksUnmarking?: boolean;
   /** How many packets reach the chain at all. */
   readonly entering: Share;
 }
@@ -72,6 +74,7 @@ class Walker {
     for (const rule of chain.rules) {
       const share = both(here, shareOf(rule, this.#packets));
       if (share === "none") continue;
+      if (rule.unmarks === true) this.note(ruleText(chain, rule), "unmarks", both(entering, share));
       const gone = this.#follow(chain, rule, both(entering, share), depth);
       if (this.isServed) return "none";
       if (gone === "returns") here = without(here, share);
@@ -121,6 +124,7 @@ class Walker {
   }
 
   note(where: string, verb: Harm["verb"], share: Share): void {
+    if ((verb === "unmarks") !== (this.#options.asksUnmarking === true)) return;
     if (share !== "part" && share !== "none") this.harms.push({ where, verb, isSure: share === "all" });
   }
 }

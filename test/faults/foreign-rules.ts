@@ -263,6 +263,13 @@ const byNft: readonly Row[] = [
     cause: /nft ip other c: notrack does not track its packets/,
   },
   {
+    what: "packets lose the mark of the VPC, which only a hairpin needs",
+    commands: nftChain("type filter hook prerouting priority -140;", "meta mark set ct mark"),
+    undo: noOther,
+    degraded: named,
+    cause: /nft ip other c: meta mark set ct mark may unmark packets of the VPC/,
+  },
+  {
     what: "packets of one side are tracked in a zone",
     commands: nftChain("type filter hook prerouting priority -300;", 'iifname "net1" ct zone set 5'),
     undo: noOther,
@@ -391,6 +398,8 @@ const byNft: readonly Row[] = [
       "ip frag-off & 0x1fff != 0 drop",
       "tcp flags & (fin | syn) == (fin | syn) drop",
       "ip dscp set cs1",
+      "ip frag-off set 0",
+      "meta mark set meta mark | 0x100",
       "ip ttl set 64",
     ),
     undo: noOther,

@@ -60,6 +60,7 @@ export function harmText({ where, verb, isSure }: Harm): string {
 
 const maybe: Readonly<Record<Harm["verb"], string>> = {
   drops: "may drop",
+  unmarks: "may unmark",
   translates: "may translate",
   rewrites: "may rewrite",
   takes: "may take",

@@ -25,6 +25,7 @@ import { arpDrops } from "./arp.ts";
 import { type ForeignRules, findForeignRulesChunked, harmText } from "./foreign-rules.ts";
 import type { NetfilterObserved } from "./observed.ts";
 import { planSharedChains, type SharedChainsPlan } from "./shared-chains.ts";
+import { unmarkingRules } from "./unmarking.ts";
 
 /** @param memoizer with {@link noMemory} the plans are the same, without caching */
 export function createNetfilterPlanner(
@@ -43,7 +44,7 @@ export function createNetfilterPlanner(
       hasBackendsTable,
     );
     return subsystemPlan(shared.steps, () => obstaclesIn(shared, foreign), {
-      notices: yield* notices(program, shared, foreign, observed),
+      notices: yield* notices(program, shared, foreign, chainsOf(netfilterContext, observed), observed),
     });
   }
   return {
@@ -94,6 +95,7 @@ function* notices(
   program: Program,
   { faults }: SharedChainsPlan,
   { found }: ForeignRules,
+  allChains: readonly Chain[],
   { foreign: chains }: NetfilterObserved,
 ): Chunked<readonly Degradation[]> {
   const { family, vpcInterface } = program;
@@ -104,6 +106,9 @@ function* notices(
     ...faults.filter(({ isForeign }) => isForeign).map(({ message }) => `${message}, and has foreign rules`),
     ...rules.map(
       ([text, { objects }]) => `${text} packets${objects === 0 ? "" : ` of ${counted(objects, "object")}`}`,
+    ),
+    ...(family.hasRuleParser ? unmarkingRules(program, allChains) : []).map(
+      (rule) => `${rule} may unmark packets of the VPC, so that pods do not reach each other by EIPs`,
     ),
     ...arpDrops(chains, [vpcInterface, ...outside]),
   ];

@@ -111,6 +111,26 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
   ["-j SOMETHING --with options", "all", "unclear"],
 ];
 
+t.test("the mark of packets from the VPC", async (t) => {
+  const isTaken = (rule: string) => parseIptablesRule(rule).unmarks === true;
+  for (const rule of [
+    "-j MARK --set-xmark 0x0/0xffffffff",
+    "-j MARK --set-xmark 0x1/0x0",
+    "-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+    "-j CONNMARK --restore-mark",
+  ])
+    t.ok(isTaken(rule), rule);
+  for (const rule of [
+    "-j MARK --set-xmark 0x10/0x10",
+    "-j MARK --set-xmark 0x1/0x1",
+    "-j MARK --set-xmark 0x11/0xffffffff",
+    "-j CONNMARK --restore-mark --nfmask 0xff00 --ctmask 0xff00",
+    "-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+    "-j ACCEPT",
+  ])
+    t.notOk(isTaken(rule), rule);
+});
+
 t.test("rules", async (t) => {
   for (const [rule, asks, effect] of rows) {
     const read = parseIptablesRule(rule);

@@ -135,6 +135,9 @@ const rows: readonly (readonly [rule: string, asks: string, effect: string])[] =
   ["ip ttl set 1", "all", "rewrites"],
   ["ip ttl set 64", "all", "continue"],
   ["ip dscp set cs1 drop", "all", "drops"],
+  ["ip frag-off set 0", "all", "continue"],
+  ["ip id set 0", "all", "continue"],
+  ["ip protocol set 99", "all", "rewrites"],
   ["ether daddr set 02:00:00:00:00:99", "all", "rewrites"],
   ["tcp flags & (fin | syn) == syn drop", "protocol=tcp state=new all", "drops"],
   ["meta mark & 0x00000001 == 0x00000001 meta mark set 0x00000002", "unclear", "continue"],
@@ -182,6 +185,27 @@ t.test("a map of verdicts", async (t) => {
     { text, tests: [{ field: "in" }, { names: ["invalid"] }], effect: { kind: "harm" } },
     { text, tests: [{ field: "in" }, { names: ["new"] }], effect: { kind: "jump", chain: "sub" } },
   ]);
+});
+
+t.test("the mark of packets from the VPC", async (t) => {
+  const isTaken = (expression: string) =>
+    parseNftRules(`meta mark set ${expression} counter packets 0 bytes 0`)[0]?.unmarks === true;
+  const takes = [
+    "0x00000000",
+    "0x10",
+    "ct mark",
+    "ip saddr map @marks",
+    "meta mark & 0xfffffffe",
+    "meta mark ^ 0x1",
+  ];
+  for (const expression of takes) t.ok(isTaken(expression), expression);
+  const keeps = [
+    "0x00000001",
+    "meta mark | 0x00000100",
+    "meta mark & 0x0000ff01",
+    "meta mark & 0xff00 | 0x1",
+  ];
+  for (const expression of [...keeps, "meta mark ^ 0x2"]) t.notOk(isTaken(expression), expression);
 });
 
 t.test("a map of verdicts by several fields", async (t) => {

@@ -142,6 +142,32 @@ t.test("what follows the first packet, too", async (t) => {
   t.same(stopped("-o net1"), ["fips/f", "dnats/d"], "answers");
 });
 
+t.test("rules that take away the mark of packets from the VPC", async (t) => {
+  const found = (...lines: readonly string[]) =>
+    judge(
+      foreign(
+        "mangle",
+        ":PREROUTING ACCEPT [0:0]",
+        ":FORWARD ACCEPT [0:0]",
+        ":POSTROUTING ACCEPT [0:0]",
+        ...lines,
+      ),
+    );
+  const unmark = "-j MARK --set-xmark 0x0/0xffffffff";
+  const late = found(`-A FORWARD ${unmark}`);
+  t.same(late.objects, [], "what comes from outside works");
+  t.match(late.notices, [
+    / -A FORWARD -j MARK --set-xmark 0x0\/0xffffffff may unmark packets of the VPC, so that /,
+  ]);
+  t.same(found(`-A PREROUTING ${unmark}`).notices, [], "the agent marks them after that");
+  t.equal(found("-A PREROUTING -j VPC_MARK", `-A PREROUTING ${unmark}`).notices.length, 1);
+  t.same(found(`-A PREROUTING ${unmark}`, "-A PREROUTING -j VPC_MARK").notices, []);
+  t.same(found(`-A FORWARD -i net1 ${unmark}`).notices, [], "other packets");
+  t.same(found(`-A FORWARD -d 10.0.1.7/32 ${unmark}`).notices, [], "a part");
+  t.same(found(`-A FORWARD -j MARK --set-xmark 0x10/0x10`).notices, []);
+  t.equal(found(":A - [0:0]", "-A FORWARD -j A", `-A A ${unmark}`).notices.length, 1, "by another chain");
+});
+
 t.test("what was translated", async (t) => {
   const firewall = [
     ":FORWARD DROP [0:0]",

@@ -6,9 +6,18 @@ export const mayRewrite: Effect = { kind: "harm", verb: "rewrites", isMaybe: tru
 export const mayNotTrack: Effect = { kind: "harm", verb: "does not track", isMaybe: true };
 const drops: Effect = { kind: "harm", verb: "drops" };
 const translates: Effect = { kind: "harm", verb: "translates" };
+const unclear: Effect = { kind: "unclear" };
+const goesOn: Effect = { kind: "continue" };
 
-/** By the word that begins them. */
-export const harms: Readonly<Record<string, Effect>> = {
+/** By the word that begins them. What follows belongs to the effect. */
+export const effects: Readonly<Record<string, Effect>> = {
+  accept: { kind: "accept" },
+  return: { kind: "return" },
+  continue: goesOn,
+  dup: goesOn,
+  flow: goesOn,
+  queue: unclear,
+  synproxy: unclear,
   drop: drops,
   reject: drops,
   dnat: translates,
