@@ -372,6 +372,21 @@ const byNft: readonly Row[] = [
     cause: /ForeignRule: nft netdev other c: .* may drop ARP/,
   },
   {
+    what: "nothing but IPv4 comes in by the outside interface",
+    commands: [
+      knowOutside,
+      ...deafToAnnouncements,
+      "nft add table netdev other",
+      "nft add chain netdev other c '{ type filter hook ingress device net1 priority 0; policy drop; }'",
+      "nft add rule netdev other c ether type ip accept",
+      { at: "outside", line: "ip neigh flush dev eth0" },
+    ],
+    undo: ["nft delete table netdev other", ...hearAgain],
+    dead: [...flowNames],
+    degraded: named,
+    cause: /ForeignRule: nft netdev other c drops ARP/,
+  },
+  {
     what: "arptables",
     commands: [
       knowOutside,

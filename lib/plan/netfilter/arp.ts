@@ -12,12 +12,10 @@ export function arpDrops(chains: readonly Chain[], interfaces: readonly string[]
     }
     const isOnDevice = hook.devices.some((device) => interfaces.includes(device));
     if (!isOnDevice || !place.startsWith("nft ")) return [];
-    // A policy that drops stops IPv4 as well, which is told of the objects.
-    return dropsIn(
-      { place, name, hook: { ...hook, policy: "accept" } },
-      chain.rules.filter(isOfArp),
-      interfaces,
-    );
+    // A policy that drops everything stops IPv4 as well, which is told of the objects. So does a rule.
+    const isAnyAccepted = chain.rules.some(({ effect }) => effect.kind === "accept");
+    const policy = isAnyAccepted ? hook.policy : "accept";
+    return dropsIn({ place, name, hook: { ...hook, policy } }, chain.rules.filter(isOfArp), interfaces);
   });
 }
 
@@ -42,8 +40,12 @@ function dropsIn(
   return [...drops, `${place} ${name} ${isAnyAccepted ? "may drop" : "drops"} ARP`];
 }
 
-const isOfArp = ({ text }: ChainRule) =>
-  /\b(?:(?:ether type|meta protocol) (?:arp|0x0806)|arp \w+) /.test(text);
+/** True for a rule that names ARP or is for all but other protocols, or that accepts everything. */
+function isOfArp({ text, tests, beyond, effect }: ChainRule): boolean {
+  const [, not, named = ""] = /\b(?:ether type|meta protocol) (!= )?(\{[^}]*\}|\S+)/.exec(text) ?? [];
+  if (named !== "") return /\b(?:arp|0x0806)\b/.test(named) !== (not !== undefined);
+  return /\barp \w+ /.test(text) || (effect.kind === "accept" && tests.length === 0 && beyond === "all");
+}
 
 /** False if it only sees other interfaces. */
 function isSeen({ tests }: ChainRule, interfaces: readonly string[]): boolean {
@@ -61,7 +63,7 @@ function isUnconditional({ text, tests, beyond }: ChainRule): boolean {
   if (tests.length === 0 && beyond === "all") return true;
   const rest = text
     .replaceAll(/\barp (?:htype (?:1|ether)|hlen 6|plen 4|ptype (?:ip|0x0800)) /g, "")
-    .replaceAll(/\b(?:ether type|meta protocol) (?:arp|0x0806) /g, "")
+    .replaceAll(/\b(?:ether type|meta protocol) (?:!= )?(?:\{[^}]*\}|\S+) /g, "")
     .replaceAll(/\b[io]if(?:name)? "?[\w.-]+"? /g, "")
     .replaceAll(/\bcounter (?:packets \d+ bytes \d+ )?/g, "");
   return /^(?:drop|reject|accept|return)\b/.test(rest);

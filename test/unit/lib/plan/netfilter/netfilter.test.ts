@@ -345,6 +345,24 @@ t.test("ARP", async (t) => {
   t.same(judge({ foreign: [onDevice("ether type arp drop", "net9")] }).notices, []);
   t.same(judge({ foreign: [onDevice("ether type arp accept")] }).notices, []);
   t.match(judge({ foreign: [onDevice("arp operation request drop")] }).notices, [/ may drop ARP$/]);
+  const dropsAll = ["ForeignRule: nft netdev other c drops ARP"];
+  for (const rule of [
+    "ether type != ip drop",
+    "meta protocol != { ip, ip6 } drop",
+    "ether type { arp, ip6 } drop",
+  ])
+    t.same(judge({ foreign: [onDevice(rule)] }).notices, dropsAll, rule);
+  for (const rule of ["ether type != { ip, arp } drop", "ether type ip6 drop", "ip daddr 192.0.2.1 drop"])
+    t.same(judge({ foreign: [onDevice(rule)] }).notices, [], rule);
+  const byPolicy = (...rules: readonly string[]) => {
+    const chain = onDevice("");
+    const hook = { ...must(chain.hook), policy: "drop" } as const;
+    return judge({ foreign: [{ ...chain, hook, rules: rules.flatMap((rule) => parseNftRules(rule)) }] })
+      .notices;
+  };
+  t.same(byPolicy("ether type ip accept"), dropsAll);
+  t.same(byPolicy("ether type ip accept", "ether type arp accept"), []);
+  t.same(byPolicy("ether type ip accept", "accept"), []);
 });
 
 t.test("for a family whose rules nobody parses nothing is found, and degraded says so", async (t) => {
