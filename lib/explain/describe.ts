@@ -62,16 +62,16 @@ export function describeWay(
   if (stop?.stage !== "foreign" && untracked === undefined)
     notes.step({ stage: "foreign", result: "passes", detail: "no rule of another program stops it" });
   describeGate(journey, stop, world, notes);
-  const isFlow = nat !== undefined;
-  notes.step({
-    stage: "guard",
-    result: "passes",
-    detail: isFlow
-      ? "the packet belongs to a flow"
-      : "the packet starts a flow; the guard drops what conntrack calls INVALID",
-  });
+  notes.step({ stage: "guard", result: "passes", detail: guardDetail(untracked, nat) });
   for (const side of ["destination", "source"] as const)
     describeTranslation(side, packet, journey, nat, world, notes);
+}
+
+function guardDetail(untracked: string | undefined, nat: FlowTranslation | undefined): string {
+  if (untracked !== undefined) return "the guard drops nothing that conntrack does not see";
+  return nat === undefined
+    ? "the packet starts a flow; the guard drops what conntrack calls INVALID"
+    : "the packet belongs to a flow";
 }
 
 function describeGate(

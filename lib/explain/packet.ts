@@ -16,8 +16,8 @@ export interface Packet {
   readonly destination: Ip;
   readonly destinationPort: number | undefined;
   readonly protocol: ExplainedProtocol;
-  /** What conntrack says of it. */
-  readonly state: "new" | "established";
+  /** What conntrack says of it. `invalid`: an answer to a packet that it did not see. */
+  readonly state: "new" | "established" | "invalid";
   /** The destination before any translation. */
   readonly originalDestination: Ip;
   /** True if its destination was translated. */

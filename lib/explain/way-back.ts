@@ -1,6 +1,8 @@
 /** Follows the answer to a packet. */
 import type { Chunked } from "../chunked.ts";
 import type { Ip } from "../model/ip.ts";
+import { concatText } from "../nftables/maps.ts";
+import { wantedGuardChunked } from "../plan/guard.ts";
 import { addressFault } from "./address.ts";
 import type { Outcome } from "./explanation.ts";
 import { type FlowTranslation, isTranslating } from "./follow.ts";
@@ -59,7 +61,8 @@ export function* wayBack(
         : { address: packet.destination, port: packet.destinationPort },
   };
   const isNatFlow = isTracked && (translations.length > 0 || isTranslating(nat));
-  const way = yield* travel(answer, isTracked ? undo : "none", world, { isNatFlow, draw: 0 });
+  const first = yield* travel(answer, isTracked ? undo : "none", world, { isNatFlow, draw: 0 });
+  const way = isTracked || first.untracked !== undefined ? first : yield* unasked(answer, world);
   for (const rule of way.uncertain) notes.uncheck(`whether it applies to the answer: ${rule}`);
   const { end } = way;
   notes.uncheck(`what ${last.destination} answers`);
@@ -84,6 +87,33 @@ export function* wayBack(
   const { code, rule, detail } = end;
   notes.step({ stage: "reverse", result: "stops", ...(rule && { rule }), detail: `the answer: ${detail}` });
   return { verdict: "dropped", code };
+}
+
+/**
+ * An answer that conntrack sees, to a packet that it did not see. One by UDP starts a flow; any other is INVALID, and the guard
+ * drops it if an object translates its sender.
+ */
+function* unasked(answer: Packet, world: World): Chunked<Journey> {
+  const isNew = answer.protocol === "udp";
+  const packet: Packet = { ...answer, state: isNew ? "new" : "invalid" };
+  const journey = yield* travel(packet, isNew ? "rules" : "none", world, { isNatFlow: false, draw: 0 });
+  if (isNew || journey.end !== "out" || !(yield* isGuarded(journey.packet, world))) return journey;
+  const detail = "conntrack calls it INVALID, because it did not see the packet";
+  return { ...journey, end: { stage: "guard", code: "Invalid", detail } };
+}
+
+function* isGuarded(
+  { in: from, out, source, sourcePort, protocol }: Packet,
+  { program, outsides }: World,
+): Chunked<boolean> {
+  if (from !== program.vpcInterface || out === undefined || !outsides.includes(out)) return false;
+  if (source === undefined) return false;
+  const { fips, backends } = yield* wantedGuardChunked(program);
+  return (
+    fips.has(source) ||
+    backends.has(concatText(source, protocol, sourcePort ?? 0)) ||
+    program.pools.some(({ cidr }) => program.family.contains(cidr, source))
+  );
 }
 
 /**

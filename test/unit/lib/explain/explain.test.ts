@@ -477,6 +477,26 @@ const rows: readonly Row[] = [
     is: ["unknown", "ForeignRule"],
   },
   {
+    what: "only packets from outside are not tracked: conntrack calls the answer INVALID, and the guard drops it",
+    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i net1 -j CT --notrack\nCOMMIT\n" },
+    packet: "203.0.113.1:1000 > 10.0.1.5:80",
+    is: ["dropped", "Invalid"],
+    step: ["reverse", /conntrack calls it INVALID/],
+  },
+  {
+    what: "the same from a host that no object translates",
+    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i net1 -j CT --notrack\nCOMMIT\n" },
+    packet: "203.0.113.1:1000 > 10.0.2.5:80",
+    is: ["delivered", "ForeignRule"],
+  },
+  {
+    what: "the same by UDP: the answer starts a flow of its own",
+    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i net1 -j CT --notrack\nCOMMIT\n" },
+    packet: "203.0.113.1:1000 > 10.0.1.5:53 udp",
+    is: ["dropped", "NoRoute"],
+    step: ["reverse", /leaves from 203\.0\.113\.10, not from 10\.0\.1\.5/],
+  },
+  {
     what: "only answers are not tracked",
     sample: {
       foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n",
