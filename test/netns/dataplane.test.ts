@@ -240,6 +240,37 @@ for (const dataplane of dataplanes) {
       await gw.expectConverged(t);
     });
 
+    await t.test("nobody is reached at a broadcast address", async (t) => {
+      const upsert = {
+        eips: [{ name: "all-outside", address: "203.0.113.255/32" }],
+        dnats: [
+          {
+            name: "all",
+            eip: "eip-12",
+            protocol: "udp",
+            externalPort: 9,
+            internalIp: "10.0.1.255",
+            internalPort: 9,
+          },
+        ],
+      };
+      const reply = await gw.api.call("POST", "/v1/batch?wait=1s", { upsert });
+      const noRoute = (message: RegExp) => ({
+        status: { conditions: [{ status: "True" }, { status: "True" }, { reason: "NoRoute", message }] },
+      });
+      t.match(reply.body, {
+        notReady: [
+          noRoute(
+            /answers no ARP for 203\.0\.113\.255: it is the broadcast address of 203\.0\.113\.0\/24 on net1$/,
+          ),
+          noRoute(/it is the broadcast address of 10\.0\.1\.0\/24 on eth0$/),
+        ],
+      });
+      const names = { eips: ["all-outside"], dnats: ["all"] };
+      t.equal((await gw.api.call("POST", "/v1/batch?wait=20s", { delete: names })).status, 200);
+      await gw.expectConverged(t);
+    });
+
     await t.test("objects that would cut the gateway off are refused, and in a set left out", async (t) => {
       const eclipsing = { name: "eclipsing", address: "10.0.1.50/25" };
       const covering = { name: "covering", destination: "203.0.113.1/32", via: "10.0.1.5" };

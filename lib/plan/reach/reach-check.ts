@@ -8,7 +8,7 @@ import type { Program } from "../../model/program.ts";
 import { mainTable, routeProtocol, routeText } from "../network/routes.ts";
 import { hopKey, hopsIn, type SilentHop, silentText } from "./next-hops.ts";
 import { leadsTo, routeChoiceText } from "./route-choice.ts";
-import type { Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
+import type { BroadcastDomain, Packets, RouteChoice, RouteLookup } from "./route-lookup.ts";
 
 export interface ReachResult {
   /** Objects whose packets certainly go another way, each with the reason as text. */
@@ -113,6 +113,8 @@ class ReachCheck implements ReachResult {
     const route = this.#lookup.hiding(destination);
     const noAnswer = `the kernel answers no ARP for ${address}`;
     if (route !== undefined) this.#report(id, `${noAnswer}, because of the route ${routeText(route)}`);
+    const domain = this.#lookup.broadcastOf(destination);
+    if (domain !== undefined) this.#report(id, `${noAnswer}: ${broadcastText(domain)}`);
     const choice = this.#lookup.beforeLocal({ inInterface: outside, source: undefined, destination });
     if (choice !== undefined) this.#report(id, `${noAnswer}: ${routeChoiceText(choice)}`);
   }
@@ -124,6 +126,8 @@ class ReachCheck implements ReachResult {
       this.#reportNotReached(id, address, "it is the gateway's own address");
       return;
     }
+    const domain = this.#lookup.broadcastOf(destination);
+    if (domain !== undefined) this.#reportNotReached(id, address, broadcastText(domain));
     const choice = this.#lookup.of({ inInterface: outside, source: undefined, destination });
     this.#note(choice, this.#vpc);
     if (!leadsTo(choice, this.#vpc) && !this.#isUncertain(choice, this.#vpc))
@@ -216,6 +220,10 @@ class ReachCheck implements ReachResult {
   #report(id: ObjectId, message: string): void {
     if (!this.misrouted.has(id)) this.misrouted.set(id, message);
   }
+}
+
+function broadcastText({ cidr, interface: name }: BroadcastDomain): string {
+  return `it is the broadcast address of ${cidr} on ${name}`;
 }
 
 /** The first of rising values that is at least `from`. */

@@ -29,11 +29,19 @@ export interface RouteChoice {
   readonly alternatives: readonly Pick<RouteChoice, "route" | "rule">[];
 }
 
+/** A subnet that an address of the gateway connects. */
+export interface BroadcastDomain {
+  readonly cidr: Cidr;
+  readonly interface: InterfaceName;
+}
+
 export interface RouteLookup {
   /** For packets to an address that is not the gateway's own. */
   of(packets: Packets): RouteChoice;
   /** True for the gateway's own addresses, including EIPs. */
   isLocal(address: AddressValue): boolean;
+  /** The subnet of which the address is the broadcast address: packets to it are not forwarded. */
+  broadcastOf(address: AddressValue): BroadcastDomain | undefined;
   /** A route that people added to the local table for this address alone and that hides the kernel's own. */
   hiding(address: AddressValue): ObservedRoute | undefined;
   /** What rules ahead of the one for the local table decide, so that the address is not the gateway's own. */
@@ -56,10 +64,15 @@ export function* compileRouteLookup(
 ): Chunked<RouteLookup> {
   const { keyOf, toValue, rangeOf } = family;
   const local = new Set<AddressKey>();
+  const broadcasts = new Map<AddressKey, BroadcastDomain>();
   const isDue = everyNth(notedAtOnce);
-  for (const { address } of network.addresses) {
+  for (const { address, prefixLength, isSecondary, interface: name } of network.addresses) {
     if (isDue()) yield;
     local.add(keyOf(toValue(address)));
+    if (isSecondary || prefixLength === family.bits) continue;
+    const cidr = family.makeCidr(address, prefixLength);
+    const broadcast = family.reservedOf(cidr)?.broadcast;
+    if (broadcast !== undefined) broadcasts.set(keyOf(toValue(broadcast)), { cidr, interface: name });
   }
   for (const { type, destination } of network.routes) {
     if (isDue()) yield;
@@ -93,6 +106,7 @@ export function* compileRouteLookup(
       return choice?.rule === undefined || choice.route?.type === "local" ? undefined : choice;
     },
     isLocal: (address) => local.has(keyOf(address)),
+    broadcastOf: (address) => broadcasts.get(keyOf(address)),
     of: (packets) =>
       isPlain
         ? {

@@ -85,8 +85,10 @@ interface World {
   readonly local?: readonly string[];
   /** Instead of {@link standard}. */
   readonly standard?: readonly PolicyRule[];
-  /** Additional addresses: `["eth0", "203.0.113.2"]`. */
-  readonly addresses?: readonly (readonly [name: string, address: string])[];
+  /** Additional addresses: `["eth0", "203.0.113.2"]`, by default with the prefix length 24. */
+  readonly addresses?: readonly (readonly [name: string, address: string, prefixLength?: number])[];
+  /** Instead of that of {@link program}. */
+  readonly internalIp?: string;
 }
 
 const program: Program = {
@@ -123,10 +125,10 @@ const program: Program = {
 
 function judge(world: World) {
   const { routes = [], rules = [], table100 = [], links: given = links, sysctls = [] } = world;
-  const address = (name: string, text: string) => ({
+  const address = (name: string, text: string, prefixLength = 24) => ({
     interface: nic(name),
     address: ip(text),
-    prefixLength: 24,
+    prefixLength,
     isSecondary: false,
     label: "",
   });
@@ -136,7 +138,7 @@ function judge(world: World) {
       address("eth0", "10.0.1.254"),
       address("net1", "203.0.113.10"),
       address("net1", "203.0.113.11"),
-      ...(world.addresses ?? []).map(([name, text]) => address(name, text)),
+      ...(world.addresses ?? []).map((one) => address(...one)),
     ],
     routes: [...(world.usual ?? usual), ...routes].map((text) => route(text)),
     sysctls: new Map(sysctls),
@@ -151,8 +153,13 @@ function judge(world: World) {
     ]),
   };
   const planner = createReachPlanner();
-  const found = planner.plan({ program } as PlanInput, { network, paths, silentHops: [] });
-  const part = planner.obstaclesTo?.(program, { network, paths, silentHops: [] }, noFacts);
+  const { internalIp } = world;
+  const judged =
+    internalIp === undefined
+      ? program
+      : { ...program, fips: program.fips.map((fip) => ({ ...fip, internalIp: ip(internalIp) })) };
+  const found = planner.plan({ program: judged } as PlanInput, { network, paths, silentHops: [] });
+  const part = planner.obstaclesTo?.(judged, { network, paths, silentHops: [] }, noFacts);
   const obstacles = found.obstacles();
   t.strictSame(part, obstacles, "a part of the program is judged alike");
   t.strictSame(found.steps, [], "it changes nothing");
@@ -413,6 +420,24 @@ t.test("an EIP is the gateway's own address only by the local table", async (t) 
   ]);
   t.same(judge({ ...world, table100: ["203.0.113.99/32 dev eth0"] }).objects, []);
   t.same(judge({ ...world, table100: ["local 203.0.113.10/32 dev lo"] }).objects, []);
+});
+
+t.test("nobody has the broadcast address of a subnet", async (t) => {
+  const of = (internalIp: string, ...addresses: NonNullable<World["addresses"]>) =>
+    judge({ routes: behind, internalIp, addresses }).objects;
+  t.same(of("10.0.1.255"), [
+    noRoute("fips/f", "10.0.1.255", "it is the broadcast address of 10.0.1.0/24 on eth0"),
+  ]);
+  t.same(of("10.0.2.255"), [], "of a subnet that the gateway is not in");
+  t.same(
+    of("10.0.2.255", ["eth0", "10.0.2.254", 31], ["eth0", "10.0.2.255", 32]).length,
+    1,
+    "its own address",
+  );
+  t.same(of("10.0.2.255", ["eth0", "10.0.2.254", 31]), [], "two hosts have none");
+  t.same(of("10.0.1.5", ["net1", "203.0.113.9", 30]), [
+    "eips/b NoRoute: the kernel answers no ARP for 203.0.113.11: it is the broadcast address of 203.0.113.8/30 on net1",
+  ]);
 });
 
 t.test("routes that take external traffic elsewhere are named", async (t) => {
