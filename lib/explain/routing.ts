@@ -30,7 +30,7 @@ export function route(packet: Packet, world: World): Routed {
   if (martian !== undefined) return { kind: "stop", code: "Invalid", detail: martian };
   if (world.routes.isLocal(destination))
     return { kind: "local", detail: `${packet.destination} is the gateway's own address` };
-  if (!family.isUnicast(packet.destination) || isBroadcast(packet, world))
+  if (!family.isUnicast(packet.destination) || world.routes.broadcastOf(destination) !== undefined)
     return { kind: "stop", code: "Invalid", detail: `${packet.destination} is not the address of one host` };
   const { choice, uncertain } = choose(packet, world);
   const { route: chosen, rule } = choice;
@@ -104,13 +104,6 @@ const noInterface = "" as InterfaceName;
 
 function leadsTo({ interface: name, hops }: ObservedRoute, wanted: InterfaceName): boolean {
   return name === wanted || hops?.includes(wanted) === true;
-}
-
-function isBroadcast({ destination }: Packet, { subnets, program: { family } }: World): boolean {
-  return subnets.some(({ cidr }) => {
-    const reserved = family.reservedOf(cidr);
-    return reserved?.broadcast === destination || reserved?.network === destination;
-  });
 }
 
 /** Decides by the mark of packets from the VPC where a rule tests it. */

@@ -530,6 +530,11 @@ const rows: readonly Row[] = [
   },
   { what: "a broadcast", packet: "10.0.1.5:1 > 203.0.113.255:53 udp", is: ["dropped", "Invalid"] },
   {
+    what: "a subnet's first address",
+    packet: "10.0.1.5:1 > 203.0.113.0:53 udp",
+    is: ["delivered", "Translated"],
+  },
+  {
     what: "a stale flow",
     sample: {
       flows: [udpFlow(["10.0.1.6", 1000, "198.51.100.7", 53], ["198.51.100.7", 53, "10.0.1.6", 1000])],
