@@ -4,13 +4,18 @@ import type { Api } from "./api.ts";
 import type { InventoryDocument } from "./documents.ts";
 import { RefusedFailure } from "./failures.ts";
 
+/** The name or address in `eip-a`, `eips/eip-a` or `203.0.113.10`. */
+export function eipIn(text: string): string {
+  return text.replace(/^eips?\//i, "");
+}
+
 /** Asks with the name that was given; if there is none and it is an address, with the name of the Eip that has it. */
 export async function askOfEip<T>(
   api: Api,
   text: string,
   ask: (name: string) => Promise<T>,
 ): Promise<{ readonly name: string; readonly found: T }> {
-  const name = text.replace(/^eips?\//i, "");
+  const name = eipIn(text);
   try {
     return { name, found: await ask(name) };
   } catch (error) {

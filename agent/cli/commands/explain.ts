@@ -4,6 +4,7 @@ import type { Answer } from "../answer.ts";
 import { parseNumber } from "../arguments.ts";
 import type { Context } from "../context.ts";
 import type { Explanation } from "../documents.ts";
+import { eipIn } from "../eips.ts";
 import { UsageFailure } from "../failures.ts";
 
 type Ends = NonNullable<Explanation["translated"]>;
@@ -32,7 +33,7 @@ export async function explain({ api }: Context, options: ExplainOptions): Promis
   if (eip !== undefined && port === undefined && proto !== "icmp")
     throw new UsageFailure("--in needs --port, except for icmp");
   const query = {
-    ...(eip === undefined ? { from, to } : { eip: eip.replace(/^eips?\//i, "") }),
+    ...(eip === undefined ? { from, to } : { eip: eipIn(eip) }),
     protocol: proto,
     port,
     sourcePort: sport,

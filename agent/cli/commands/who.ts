@@ -6,6 +6,7 @@ import { parseNumber, parseTime } from "../arguments.ts";
 import { end } from "../changes.ts";
 import type { Context } from "../context.ts";
 import type { Who } from "../documents.ts";
+import { eipIn } from "../eips.ts";
 import { UsageFailure } from "../failures.ts";
 
 type Holder = Who["items"][number];
@@ -26,7 +27,9 @@ export async function who(
     throw new UsageFailure(`EIP:PORT is missing its port: ${endText}`);
   parseNumber(port, "the port", 0, 65_535);
   const time = at === undefined ? undefined : new Date(parseTime(at, "--at", nowMs())).toISOString();
-  const found = await api.get<Who>("/v1/flows/who", { query: { eip, port, protocol: proto, at: time } });
+  const found = await api.get<Who>("/v1/flows/who", {
+    query: { eip: eipIn(eip), port, protocol: proto, at: time },
+  });
   return {
     data: found,
     names: [...new Set(found.items.map(({ ip }) => ip))],

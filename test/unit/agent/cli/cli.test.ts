@@ -179,6 +179,7 @@ t.test("what is asked of the agent", async (t) => {
   for (const line of [
     "who 203.0.113.10:53",
     "who 203.0.113.10:53 --proto udp",
+    "who eips/eip-a:53",
     "explain --in eip-a --proto icmp",
     "events --since 1d",
     "events --since a-1.7",
@@ -189,6 +190,7 @@ t.test("what is asked of the agent", async (t) => {
     [
       "/flows/who?eip=203.0.113.10&port=53",
       "/flows/who?eip=203.0.113.10&port=53&protocol=udp",
+      "/flows/who?eip=eip-a&port=53",
       "/explain?eip=eip-a&protocol=icmp",
       "/events?since=86400s&follow=false",
       "/events?since=a-1.7&follow=false",
@@ -246,6 +248,25 @@ t.test("an EIP by its address", async (t) => {
   );
   t.match(await ctl.run("ports 203.0.113.12"), { code: 4, stderr: /does not exist/ });
   t.match(await ctl.run("ports nobody"), { code: 4 });
+});
+
+t.test("ports of many EIPs: those with the most flows are asked", async (t) => {
+  const items = Array.from({ length: 201 }, (_, at) => ({ kind: "Eip", name: `e-${at}` }));
+  const destination = {
+    ...{ dst: "198.51.100.7", dport: 443, protocol: "tcp", live: 60_000, closing: 0, ratio: 0.93 },
+    ...{ newPerSecond: 1, topClients: [], secondsTo80: null, secondsToFull: null, additionalEipsNeeded: 1 },
+  };
+  const ctl = await serve(t, ({ url = "" }, response) => {
+    const answer = (body: unknown) => json(200, body)({} as never, response as never);
+    if (url === "/v1/eips") return answer({ items });
+    if (url.startsWith("/v1/flows/top"))
+      return answer({ items: [{ eip: "e-200", ip: "203.0.113.200", live: 60_000, closing: 0 }] });
+    const destinations = url === "/v1/eips/e-200/ports" ? [destination] : [];
+    return answer({ capacity: 64_512, destinations, headroom: 64_512 });
+  });
+  const { code, stdout } = await ctl.run("ports");
+  t.equal(code, 1, "one runs short");
+  t.match(stdout, /^EIP .*\ne-200 +93%[\s\S]*\n1 more Eip with fewer flows not asked/);
 });
 
 t.test("events that are followed are in columns", async (t) => {
