@@ -27,7 +27,6 @@ const NUD_INCOMPLETE = 0x01;
 const NUD_FAILED = 0x20;
 /** NUD_NOARP and NUD_PERMANENT. */
 const fixedStates = 0xc0;
-const NUD_PERMANENT = 0x80;
 
 /**
  * `failed`: it did not answer. `unknown`: not asked yet, or no answer yet. `known`: it answered, maybe long ago. `fixed` with
@@ -47,19 +46,32 @@ export function dumpNeighbours({ number }: Family): NetlinkMessage {
   return { type: getNeighbour, flags: 0, payload: header };
 }
 
-/** The address of an entry that somebody entered. `undefined` for any other. */
+/**
+ * The address of an entry that somebody entered. `undefined` for any other: those with NUD_NOARP of groups, and of devices without
+ * MACs, are the kernel's own.
+ */
 export function decodePermanent(
   view: DataView,
   start: number,
   end: number,
   { addressBytes, format, read }: Family,
 ): { readonly index: number; readonly address: Ip } | undefined {
-  if (end - start < neighbourHeader || !(view.getUint16(start + 8, true) & NUD_PERMANENT)) return undefined;
+  if (end - start < neighbourHeader || !(view.getUint16(start + 8, true) & fixedStates)) return undefined;
   const index = view.getUint32(start + 4, true);
-  for (let at = start + neighbourHeader; at < end; at = nextAttribute(view, at, end))
+  let address: Ip | undefined;
+  let isOfHost = false;
+  for (let at = start + neighbourHeader; at < end; at = nextAttribute(view, at, end)) {
     if (attributeType(view, at) === NDA_DST)
-      return { index, address: format(read(view, requirePayload(view, at, end, addressBytes))) };
-  return undefined;
+      address = format(read(view, requirePayload(view, at, end, addressBytes)));
+    else if (attributeType(view, at) === NDA_LLADDR)
+      isOfHost = isUnicast(readMac(view, payloadOf(at), attributeEnd(view, at, end)));
+  }
+  return address === undefined || !isOfHost ? undefined : { index, address };
+}
+
+/** Neither that of a group, whose first byte is odd, nor zero. */
+function isUnicast(mac: string): boolean {
+  return /^.[02468ace]:/.test(mac) && /[1-9a-f]/.test(mac);
 }
 
 /** Makes the kernel act as for a packet to that neighbour: it resolves an unknown MAC, and confirms a stale one. */

@@ -127,6 +127,28 @@ export const routes: readonly Obstruction[] = [
     cause: /10\.0\.1\.98 does not answer ARP on eth0: fips\/pod1 behind it/,
   },
   {
+    what: "a pod behind two routers, of which one does not answer",
+    commands: [
+      "ip route add 10.0.1.5/32 nexthop via 10.0.1.99 dev eth0 weight 250 nexthop via 10.0.1.6 dev eth0",
+    ],
+    undo: ["ip route del 10.0.1.5/32"],
+    hasEvent: true,
+    dead: ["fip in", "fip out"],
+    degraded: ["NextHopUnreachable"],
+    cause: /10\.0\.1\.99 does not answer ARP on eth0: fips\/pod1 behind it/,
+  },
+  {
+    what: "a router of another table that does not answer",
+    commands: [
+      "ip route add 10.0.1.5/32 via 10.0.1.97 dev eth0 table 100; ip rule add iif net1 lookup 100 priority 100",
+    ],
+    undo: ["ip rule del priority 100; ip route flush table 100"],
+    hasEvent: true,
+    dead: ["fip in", "fip out"],
+    degraded: ["NextHopUnreachable"],
+    cause: /10\.0\.1\.97 does not answer ARP on eth0: fips\/pod1 behind it/,
+  },
+  {
     what: "the VPC's subnet behind a router that does not answer",
     // At once: without this route 10.0.1.1 leads to the subnet, which does not answer either.
     commands: ["ip route replace 10.0.1.0/24 via 10.0.1.99 dev eth0 onlink"],
@@ -138,7 +160,7 @@ export const routes: readonly Obstruction[] = [
   },
   {
     what: "a wrong MAC entered for a FIP's pod",
-    commands: ["ip neigh replace 10.0.1.5 dev eth0 lladdr 02:de:ad:00:00:01 nud permanent"],
+    commands: ["ip neigh replace 10.0.1.5 dev eth0 lladdr 02:de:ad:00:00:01 nud noarp"],
     undo: ["ip neigh del 10.0.1.5 dev eth0"],
     hasEvent: true,
     dead: ["fip in", "fip out"],
@@ -301,12 +323,14 @@ export const routes: readonly Obstruction[] = [
     what: "rules and local routes that change nothing",
     commands: [
       "ip rule add lookup local priority 100; ip rule del priority 0",
-      "ip rule add lookup main suppress_prefixlength 0 priority 200",
+      "ip rule add lookup main suppress_prefixlength 0 priority 200; ip rule add lookup 100 priority 201",
+      "ip route add default via 203.0.113.1 dev net1 table 100; ip rule add uidrange 1-9 blackhole priority 99",
       "ip route add local 192.0.2.1/32 dev lo",
       "ip route add throw 10.0.1.5/32 table local",
     ],
     undo: [
-      "ip rule add lookup local priority 0; ip rule del priority 100; ip rule del priority 200",
+      "ip rule add lookup local priority 0; ip rule del priority 100; ip rule del priority 200; ip rule del priority 201",
+      "ip rule del priority 99; ip route flush table 100",
       "ip route del local 192.0.2.1/32 dev lo; ip route del throw 10.0.1.5/32 table local",
     ],
     hasEvent: true,

@@ -1,7 +1,7 @@
 /** Routes and filters that can send packets another way than the gateway needs. */
 import { type Chunked, filterChunked, forEachChunked } from "../../chunked.ts";
 import { PrefixTable } from "../../conntrack/prefix-table.ts";
-import type { Family } from "../../model/family.ts";
+import type { AddressValue, Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedAddress, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
@@ -19,6 +19,7 @@ const lookedAtOnce = 5_000;
  *   the gateway.
  *
  * @param local the routes that people added to the local table
+ * @param isLocal true for the gateway's own addresses
  */
 export function* conflictingRoutes(
   routes: readonly ObservedRoute[],
@@ -27,6 +28,7 @@ export function* conflictingRoutes(
   family: Family,
   local: readonly ObservedRoute[] = [],
   addresses: readonly ObservedAddress[] = [],
+  isLocal: (address: AddressValue) => boolean = () => false,
 ): Chunked<readonly ObservedRoute[]> {
   const subnets = new PrefixTable<ObservedRoute>(family);
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
@@ -46,7 +48,10 @@ export function* conflictingRoutes(
     if (route.table !== mainTable || route.protocol === kernelProtocol) return false;
     const length = prefixLengthOf(route.destination);
     if (length > 0 && length < family.widestNetwork) return !isBy(route, outside);
-    const subnet = subnets.longest(family.rangeOf(route.destination)[0]);
+    const [first] = family.rangeOf(route.destination);
+    // The local table comes first: such a route is for routing daemons, which announce it.
+    if (length === family.bits && isLocal(first)) return false;
+    const subnet = subnets.longest(first);
     if (subnet?.interface === undefined || prefixLengthOf(subnet.destination) > length) return false;
     return !isBy(route, [subnet.interface]);
   });

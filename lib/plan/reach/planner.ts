@@ -25,7 +25,7 @@ import { conflictingRoutes, reverseFiltered } from "./conflicts.ts";
 import { linkFault, linkNotices } from "./links.ts";
 import { type HiddenHop, hiddenHops, nextHopNotices, type SilentHop } from "./next-hops.ts";
 import { checkReach, type ReachResult } from "./reach-check.ts";
-import { compileRouteLookup } from "./route-lookup.ts";
+import { compileRouteLookup, type RouteLookup } from "./route-lookup.ts";
 
 export interface ReachObserved {
   readonly network: ObservedNetwork;
@@ -101,7 +101,7 @@ const lookedAtOnce = 5_000;
 function* notices(
   program: Program,
   { network, paths, silentHops }: ReachObserved,
-  { uncertainRules, cutOff }: ReachResult,
+  { uncertainRules, cutOff, lookup }: ReachResult & { readonly lookup: RouteLookup },
   outside: readonly InterfaceName[],
   hidden: readonly HiddenHop[],
 ): Chunked<readonly Degradation[]> {
@@ -113,6 +113,7 @@ function* notices(
     family,
     paths.tables.get(localTable),
     network.addresses,
+    lookup.isLocal,
   );
   const unnamed = hidden.filter(
     ({ choice: { route, rule } }) =>

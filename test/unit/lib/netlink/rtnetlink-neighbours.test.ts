@@ -48,17 +48,23 @@ t.test("states", async (t) => {
 
 t.test("permanent entries of a dump", async (t) => {
   t.equal(hex(dumpNeighbours(ipv4).payload), "020000000000000000000000");
-  const entryOf = (state: number, attributeType: number) => {
-    const view = new DataView(new ArrayBuffer(20));
+  const entryOf = (state: number, attributeType: number, mac = [2, 0, 0, 0, 0, 0x0a]) => {
+    const view = new DataView(new ArrayBuffer(32));
     view.setUint32(4, 3, true);
     view.setUint16(8, state, true);
     view.setUint16(12, 8, true);
     view.setUint16(14, attributeType, true);
     view.setUint32(16, 0xcb007101);
-    return decodePermanent(view, 0, 20, ipv4);
+    view.setUint16(20, 10, true);
+    view.setUint16(22, 2, true);
+    for (const [at, byte] of mac.entries()) view.setUint8(24 + at, byte);
+    return decodePermanent(view, 0, 32, ipv4);
   };
+  t.same(entryOf(0x40, 1), { index: 3, address }, "NUD_NOARP");
+  t.equal(entryOf(0x40, 1, [1, 0, 0x5e, 0, 0, 1]), undefined, "of a group");
+  t.equal(entryOf(0x40, 1, [0, 0, 0, 0, 0, 0]), undefined, "of a device without MACs");
   t.same(entryOf(0x80, 1), { index: 3, address });
-  for (const state of [0x02, 0x20, 0x40]) t.equal(entryOf(state, 1), undefined);
+  for (const state of [0x02, 0x20]) t.equal(entryOf(state, 1), undefined);
   t.equal(entryOf(0x80, 2), undefined, "an entry without an address");
   t.equal(decodePermanent(new DataView(new ArrayBuffer(4)), 0, 4, ipv4), undefined);
 });

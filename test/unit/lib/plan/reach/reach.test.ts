@@ -216,6 +216,14 @@ t.test("an internal IP must be reached through the VPC's interface", async (t) =
     t.strictSame(judge({ routes: [...behind, ...routes] }).objects, objects, what);
 });
 
+t.test(
+  "a route for one of the gateway's own addresses is no conflict: the local table comes first",
+  async (t) => {
+    t.same(judge({ routes: [...behind, "blackhole 203.0.113.10/32"] }).notices, []);
+    t.match(judge({ routes: [...behind, "blackhole 203.0.113.99/32"] }).notices, [/^RouteConflict/]);
+  },
+);
+
 t.test("a route that another one to the same destination precedes is no conflict", async (t) => {
   const worse = "blackhole 10.0.1.5/32 metric 9";
   t.match(judge({ routes: [...behind, worse] }).notices, [/^RouteConflict: .* blackhole 10\.0\.1\.5\/32/]);
