@@ -124,7 +124,8 @@ export const routes: readonly Obstruction[] = [
     hasEvent: true,
     dead: ["fip in", "fip out"],
     degraded: ["NextHopUnreachable"],
-    cause: /10\.0\.1\.98 does not answer ARP on eth0: fips\/pod1 behind it/,
+    // The first of them that is known not to answer is enough.
+    cause: /10\.0\.1\.9[89] does not answer ARP on eth0: fips\/pod1 behind it/,
   },
   {
     what: "a pod behind two routers, of which one does not answer",
