@@ -275,6 +275,13 @@ t.test("the Containerfile copies what is there", async (t) => {
       .some((line) => line.startsWith("!") && source.startsWith(line.slice(1)));
     t.ok(isSent, `.containerignore keeps ${source}`);
   }
+  for (const script of copied.filter((source) => source.endsWith(".ts"))) {
+    const imported = Array.from(
+      (await readFile(script, "utf8")).matchAll(/ from "\.\/(.*)";$/gm),
+      ([, name]) => name,
+    );
+    for (const name of imported) t.ok(copied.includes(`scripts/${name}`), `scripts/${name}, for ${script}`);
+  }
   for (const name of await readdir("scripts/image")) {
     const { mode } = await stat(`scripts/image/${name}`);
     t.equal(mode & 0o111, 0o111, `${name} can be executed`);
