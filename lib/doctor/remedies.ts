@@ -151,6 +151,7 @@ export const objectRemedies: Readonly<Record<Reason, Remedy | undefined>> = {
   Quarantined: failed(
     "rules",
     "change the object, or remove the cause and call POST /v1/reconcile; the agent also retries by itself",
+    "change the object, or remove the cause and run natgwctl repair",
   ),
   NotSupported: failed("rules", "use a kernel with nf_tables"),
   Shadowed: uncertain("rules", "use another Eip or remove the FIP"),
@@ -160,3 +161,17 @@ export const objectRemedies: Readonly<Record<Reason, Remedy | undefined>> = {
   ForwardingOff: failed("forwarding", "allow the pod to set it"),
   FlowsRemain: failed("flows", "repair what the message names"),
 };
+
+/** What a check says in the words of a terminal: with commands of natgwctl in place of requests. */
+export function withCommands(remedies: string): string {
+  return requests.reduce(
+    (left, { remedy, atTerminal = "" }) => left.replace(remedy, () => atTerminal),
+    remedies,
+  );
+}
+
+/** Those that name a request; one that another begins with comes after it. */
+const requests = [...Object.values(degradedRemedies), ...Object.values(objectRemedies)]
+  .filter((one) => one !== undefined)
+  .filter(({ remedy, atTerminal }) => atTerminal !== undefined && /\b(?:PUT|POST)\b/.test(remedy))
+  .sort((a, b) => b.remedy.length - a.remedy.length);

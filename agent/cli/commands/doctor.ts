@@ -1,4 +1,5 @@
 /** `natgwctl doctor`: every check that the agent can make by itself, and what to do. */
+import { withCommands } from "../../../lib/doctor/remedies.ts";
 import { counted } from "../../../lib/text/quantities.ts";
 import { type Cell, lines, type Style, table } from "../../../lib/text/view.ts";
 import type { Answer } from "../answer.ts";
@@ -33,7 +34,7 @@ export async function doctor({ api }: Context): Promise<Answer> {
             { head: "RESULT", cell: resultCell },
             {
               head: "DETAIL",
-              cell: ({ detail, remedy }) => (remedy === "" ? detail : `${detail} -> ${remedy}`),
+              cell: ({ detail, remedy }) => (remedy === "" ? detail : `${detail} -> ${withCommands(remedy)}`),
               gives: "wrap",
             },
           ],

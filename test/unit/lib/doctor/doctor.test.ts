@@ -9,6 +9,7 @@ import {
   degradedRemedies,
   objectRemedies,
   remedyAtTerminal,
+  withCommands,
 } from "../../../../lib/doctor/remedies.ts";
 import { type Degradation, degradedReasons } from "../../../../lib/model/degradation.ts";
 import { type Reason, reasons } from "../../../../lib/model/status.ts";
@@ -240,6 +241,16 @@ t.test("what the host gives", (t) => {
     if (result === "failed" || result === "uncertain") t.match(check?.remedy, /\w/, what);
   }
   t.end();
+});
+
+t.test("natgwctl says commands in place of requests", async (t) => {
+  for (const one of [...Object.values(degradedRemedies), ...Object.values(objectRemedies)])
+    t.notMatch(withCommands(one?.remedy ?? ""), /\b(?:PUT|POST)\b|\/v1\//);
+  const { GateClosed, StateCorrupt, NotVerified } = degradedRemedies;
+  t.equal(
+    withCommands([GateClosed, StateCorrupt, NotVerified].map(({ remedy }) => remedy).join("; ")),
+    "send the full set: natgwctl apply -f FILE; send the full set again: natgwctl apply -f FILE; wait",
+  );
 });
 
 t.test("natgwctl has a remedy of one line for every reason of degraded", async (t) => {
