@@ -14,8 +14,9 @@ export function unmarkingRules(
   chains: readonly Chain[],
 ): readonly string[] {
   if (fips.length + dnats.length === 0) return [];
-  const isAsked = chains.some(({ rules }) => rules.some(({ unmarks }) => unmarks));
-  const found = (isAsked ? chains : []).flatMap((chain) => {
+  if (!chains.some(({ rules }) => rules.some(({ unmarks }) => unmarks))) return [];
+  const byName = new Map(chains.map((chain) => [`${chain.place} ${chain.name}`, chain]));
+  const found = chains.flatMap((chain) => {
     const { hook, rules, place } = chain;
     const from = rules.findIndex(({ effect }) => effect.kind === "jump" && isOwnChain(effect.chain)) + 1;
     if (hook === undefined || !isBetween(hook, from > 0)) return [];
@@ -31,7 +32,7 @@ export function unmarkingRules(
       state: "new",
     };
     return walk({ ...chain, rules: rules.slice(from) }, packets, {
-      chainNamed: (name) => chains.find((one) => one.place === place && one.name === name),
+      chainNamed: (name) => byName.get(`${place} ${name}`),
       isOwn: isOwnChain,
       leadsToOwn: false,
       asksUnmarking: true,
