@@ -42,7 +42,9 @@ for (const binding of ["address", "route"])
 async function expectDefaultRouteV6(t: Test, binding: string): Promise<void> {
   const settings = { ...imageSettings, NATGW_EIP_BINDING: binding };
   const gw = await Gateway.start(t, "iptables-nft", settings, { isSilent: true });
-  await gw.lab.exec("gw", ["sysctl", "-qw", "net.ipv6.conf.net1.disable_ipv6=0"]);
+  // The kernel gives itself no link-local address: it would do so during the test.
+  for (const setting of ["addr_gen_mode=1", "disable_ipv6=0"])
+    await gw.lab.exec("gw", ["sysctl", "-qw", `net.ipv6.conf.net1.${setting}`]);
   const call = (GATEWAY_V6: string, ...args: readonly string[]) =>
     callScript(gw, "argv", args, { GATEWAY_V6 });
   const routes = async () => {
