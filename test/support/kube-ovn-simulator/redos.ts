@@ -2,6 +2,7 @@
 import type { Test } from "tap";
 import { WireWatch } from "../../faults/wire-watch.ts";
 import { type DataplaneName, Gateway } from "../gateway.ts";
+import { labAddresses } from "../lab.ts";
 import type { CallingForm } from "../nat-gateway.ts";
 import { randomFrom } from "../random.ts";
 import { Player } from "./player.ts";
@@ -27,6 +28,8 @@ export async function playRedos(
   count: number,
 ): Promise<void> {
   const gw = await Gateway.make(t, dataplane, {}, { isSilent: true });
+  // Behind the VPC's router are some of the clients.
+  await gw.lab.ip("pod2", `address add ${labAddresses.vpcRouter}/32 dev eth0`);
   const wire = new WireWatch(gw.lab);
   await wire.start();
   let calls = 0;
