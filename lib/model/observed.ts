@@ -79,7 +79,7 @@ export interface PolicyRule {
 export interface ObservedPaths {
   /** In order of priority. */
   readonly rules: readonly PolicyRule[];
-  /** The routes of the tables that the rules use, except main. Of local only those that people add, if there are any. */
+  /** The routes of the tables that the rules use, except main. Of local only those of other programs, if there are any. */
   readonly tables: ReadonlyMap<number, readonly ObservedRoute[]>;
 }
 

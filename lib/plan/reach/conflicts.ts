@@ -15,10 +15,10 @@ const lookedAtOnce = 5_000;
  *
  * - of the main table: those that lead into a connected subnet of the gateway by another interface than that subnet's, and
  *   those for a part of the Internet that do not leave by an external interface;
- * - of the local table: those that people added for a part of the Internet or all of it, or ahead of the kernel's own for an address of
+ * - of the local table: those of other programs for a part of the Internet or all of it, or ahead of the kernel's own for an address of
  *   the gateway.
  *
- * @param local the routes that people added to the local table
+ * @param local the routes of other programs in the local table
  * @param isLocal true for the gateway's own addresses
  */
 export function* conflictingRoutes(

@@ -42,7 +42,7 @@ export interface RouteLookup {
   isLocal(address: AddressValue): boolean;
   /** The subnet of which the address is the broadcast address: packets to it are not forwarded. */
   broadcastOf(address: AddressValue): BroadcastDomain | undefined;
-  /** A route that people added to the local table for this address alone and that hides the kernel's own. */
+  /** A route that another program added to the local table for this address alone and that hides the kernel's own. */
   hiding(address: AddressValue): ObservedRoute | undefined;
   /** What rules ahead of the one for the local table decide, so that the address is not the gateway's own. */
   beforeLocal(packets: Packets): RouteChoice | undefined;
