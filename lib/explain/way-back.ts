@@ -1,8 +1,7 @@
 /** Follows the answer to a packet. */
 import type { Chunked } from "../chunked.ts";
 import type { Ip } from "../model/ip.ts";
-import { concatText } from "../nftables/maps.ts";
-import { wantedGuardChunked } from "../plan/guard.ts";
+import { isGuardedSource } from "../plan/guard.ts";
 import { addressFault } from "./address.ts";
 import type { Outcome } from "./explanation.ts";
 import { type FlowTranslation, isTranslating } from "./follow.ts";
@@ -97,23 +96,17 @@ function* unasked(answer: Packet, world: World): Chunked<Journey> {
   const isNew = answer.protocol === "udp";
   const packet: Packet = { ...answer, state: isNew ? "new" : "invalid" };
   const journey = yield* travel(packet, isNew ? "rules" : "none", world, { isNatFlow: false, draw: 0 });
-  if (isNew || journey.end !== "out" || !(yield* isGuarded(journey.packet, world))) return journey;
+  if (isNew || journey.end !== "out" || !leavesGuarded(journey.packet, world)) return journey;
   const detail = "conntrack calls it INVALID, because it did not see the packet";
   return { ...journey, end: { stage: "guard", code: "Invalid", detail } };
 }
 
-function* isGuarded(
+function leavesGuarded(
   { in: from, out, source, sourcePort, protocol }: Packet,
   { program, outsides }: World,
-): Chunked<boolean> {
-  if (from !== program.vpcInterface || out === undefined || !outsides.includes(out)) return false;
-  if (source === undefined) return false;
-  const { fips, backends } = yield* wantedGuardChunked(program);
-  return (
-    fips.has(source) ||
-    backends.has(concatText(source, protocol, sourcePort ?? 0)) ||
-    program.pools.some(({ cidr }) => program.family.contains(cidr, source))
-  );
+): boolean {
+  const isOutward = from === program.vpcInterface && out !== undefined && outsides.includes(out);
+  return isOutward && source !== undefined && isGuardedSource(program, source, protocol, sourcePort);
 }
 
 /**

@@ -124,6 +124,23 @@ export class GuardUsers {
   }
 }
 
+/** True for packets from the VPC that the guard drops if conntrack calls them INVALID. */
+export function isGuardedSource(
+  { fips, dnats, pools, family }: Program,
+  source: Ip,
+  protocol: string,
+  port: number | undefined,
+): boolean {
+  return (
+    fips.some(({ internalIp }) => internalIp === source) ||
+    dnats.some(
+      (dnat) =>
+        dnat.protocol === protocol && dnat.backends.some((one) => one.ip === source && one.port === port),
+    ) ||
+    pools.some(({ cidr }) => family.contains(cidr, source))
+  );
+}
+
 /** Calls `visit` for each use of an element. */
 function* visitGuard(program: Program, visit: (set: GuardSet, key: string) => void): Chunked<void> {
   const isDue = everyNth(visitedAtOnce);

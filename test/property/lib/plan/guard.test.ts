@@ -5,12 +5,14 @@
 import fc from "fast-check";
 import t from "tap";
 import type { Program } from "../../../../lib/model/program.ts";
+import { concatText } from "../../../../lib/nftables/maps.ts";
 import { type GuardElements, guardSetNames } from "../../../../lib/nftables/sets.ts";
 import {
   compareGuard,
   compareGuardPart,
   type GuardDifference,
   GuardUsers,
+  isGuardedSource,
   wantedGuard,
 } from "../../../../lib/plan/guard.ts";
 import { program } from "./iptables/programs.ts";
@@ -70,6 +72,26 @@ t.test("from any elements to those of a program; on the result there is nothing 
       return (
         texts.toSorted().join() === textsOf(wanted).toSorted().join() &&
         guardSetNames.every((set) => again.add[set].length + again.remove[set].length === 0)
+      );
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test("whether a packet is guarded is what the elements say", async () => {
+  fc.assert(
+    fc.property(program, program, (one, other) => {
+      const { fips, backends } = wantedGuard(one);
+      const ends = [one, other].flatMap(({ fips, dnats }) => [
+        ...fips.map(({ internalIp }) => ({ ip: internalIp, protocol: "tcp", port: 80 })),
+        ...dnats.flatMap(({ protocol, backends }) => backends.map((end) => ({ ...end, protocol }))),
+      ]);
+      return ends.every(
+        ({ ip, protocol, port }) =>
+          isGuardedSource(one, ip, protocol, port) ===
+          (fips.has(ip) ||
+            backends.has(concatText(ip, protocol, port)) ||
+            one.pools.some(({ cidr }) => one.family.contains(cidr, ip))),
       );
     }),
     { numRuns: 200 },
