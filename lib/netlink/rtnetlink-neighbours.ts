@@ -1,4 +1,5 @@
 /** The neighbour table in rtnetlink(7): `struct ndmsg`, NDA_*, NUD_* and NTF_* of include/uapi/linux/neighbour.h. */
+import { parseMac } from "../arp/packet.ts";
 import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import {
@@ -64,14 +65,9 @@ export function decodePermanent(
     if (attributeType(view, at) === NDA_DST)
       address = format(read(view, requirePayload(view, at, end, addressBytes)));
     else if (attributeType(view, at) === NDA_LLADDR)
-      isOfHost = isUnicast(readMac(view, payloadOf(at), attributeEnd(view, at, end)));
+      isOfHost = parseMac(readMac(view, payloadOf(at), attributeEnd(view, at, end))) !== undefined;
   }
   return address === undefined || !isOfHost ? undefined : { index, address };
-}
-
-/** Neither that of a group, whose first byte is odd, nor zero. */
-function isUnicast(mac: string): boolean {
-  return /^.[02468ace]:/.test(mac) && /[1-9a-f]/.test(mac);
 }
 
 /** Makes the kernel act as for a packet to that neighbour: it resolves an unknown MAC, and confirms a stale one. */
