@@ -31,5 +31,18 @@ export const diagnosticFiles: Partial<Readonly<Record<KernelPart, readonly strin
   conntrack: ["max", "count", "buckets"].map((name) => `/proc/sys/net/netfilter/nf_conntrack_${name}`),
 };
 
+/** What a command printed or a file holds, or why that is not known. */
+export type Reading = { readonly heading: string } & (
+  | { readonly text: string }
+  | { readonly failure: string }
+);
+
+/** A part as text, with a heading for each command and file. */
+export function diagnosticText(readings: readonly Reading[]): string {
+  return readings
+    .map((one) => `# ${one.heading}\n${"text" in one ? one.text : `# failed: ${one.failure}\n`}`)
+    .join("\n");
+}
+
 /** Of one command. */
 export const maxDiagnosticBytes = 32 * 1024 * 1024;

@@ -9,9 +9,11 @@ import { promisify } from "node:util";
 import {
   diagnosticCommands,
   diagnosticFiles,
+  diagnosticText,
   type KernelPart,
   kernelParts,
   maxDiagnosticBytes,
+  type Reading,
 } from "../../lib/diagnostics.ts";
 
 export interface LocalPart {
@@ -52,22 +54,20 @@ function filesOf(part: KernelPart): readonly string[] {
 
 /** As the agent's own report has it. Throws if no command of the part works. */
 async function readKernel(part: KernelPart): Promise<string> {
-  const texts: string[] = [];
+  const readings: Reading[] = [];
   let failure: unknown;
-  let isRead = false;
   const add = async (heading: string, read: () => Promise<string>) => {
     try {
-      texts.push(`# ${heading}\n${await read()}`);
-      isRead = true;
+      readings.push({ heading, text: await read() });
     } catch (error) {
       failure = error;
-      texts.push(`# ${heading}\n# failed: ${messageOf(error)}\n`);
+      readings.push({ heading, failure: messageOf(error) });
     }
   };
   for (const argv of diagnosticCommands[part]) await add(argv.join(" "), () => outputOf(argv));
   for (const path of filesOf(part)) await add(path, () => readFile(path, "utf8"));
-  if (!isRead) throw failure;
-  return texts.join("\n");
+  if (!readings.some((one) => "text" in one)) throw failure;
+  return diagnosticText(readings);
 }
 
 async function outputOf([command = "", ...rest]: readonly string[]): Promise<string> {

@@ -3,9 +3,11 @@ import { readFile } from "node:fs/promises";
 import {
   diagnosticCommands,
   diagnosticFiles,
+  diagnosticText,
   type KernelPart,
   kernelParts,
   maxDiagnosticBytes,
+  type Reading,
 } from "../../lib/diagnostics.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { Mutex } from "../mutex.ts";
@@ -32,26 +34,26 @@ export function createDiagnostics(
 }
 
 async function read(run: Run, part: KernelPart, signal: AbortSignal): Promise<string> {
-  const texts: string[] = [];
-  for (const argv of diagnosticCommands[part])
-    texts.push(`# ${argv.join(" ")}\n${await outputOf(run, argv, signal)}`);
-  for (const path of diagnosticFiles[part] ?? []) texts.push(`# ${path}\n${await contentOf(path)}`);
-  return texts.join("\n");
+  const readings: Reading[] = [];
+  for (const argv of diagnosticCommands[part]) readings.push(await outputOf(run, argv, signal));
+  for (const path of diagnosticFiles[part] ?? []) readings.push(await contentOf(path));
+  return diagnosticText(readings);
 }
 
-async function outputOf(run: Run, argv: readonly string[], signal: AbortSignal): Promise<string> {
+async function outputOf(run: Run, argv: readonly string[], signal: AbortSignal): Promise<Reading> {
+  const heading = argv.join(" ");
   try {
-    return (await run(argv, { signal })).stdout;
+    return { heading, text: (await run(argv, { signal })).stdout };
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
-    return `# failed: ${error.message}\n`;
+    return { heading, failure: error.message };
   }
 }
 
-async function contentOf(path: string): Promise<string> {
+async function contentOf(path: string): Promise<Reading> {
   try {
-    return await readFile(path, "utf8");
+    return { heading: path, text: await readFile(path, "utf8") };
   } catch (error) {
-    return `# failed: ${error instanceof Error ? error.message : error}\n`;
+    return { heading: path, failure: error instanceof Error ? error.message : String(error) };
   }
 }
