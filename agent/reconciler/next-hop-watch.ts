@@ -44,15 +44,12 @@ export class NextHopWatch {
 
   start(): void {
     this.#timer = setTimeout(async () => {
-      const before = this.#silent;
       const isDue = this.#polls++ % pollsPerArpRequest === 0;
       const poll = async () => {
         if (isDue) await this.#readPermanent();
-        await this.#poll(this.#hops, isDue, isDue ? "all" : "new");
+        await this.#pollBetweenPasses(isDue, isDue ? "all" : "new");
       };
-      // A failed poll is ignored: the next poll or the pass gets the same error.
       await poll().catch(toUndefined);
-      if (this.#silent !== before) this.#deps.wake("next hop");
       if (!this.#abort.signal.aborted) this.start();
     }, pollIntervalMs).unref();
   }
@@ -77,6 +74,13 @@ export class NextHopWatch {
     this.#links = links;
     await this.#readPermanent();
     return this.#poll(hops, true, "new");
+  }
+
+  /** A failed poll is ignored: the next poll or the pass gets the same error. */
+  async #pollBetweenPasses(...how: [sendsArp: boolean, probed: "all" | "new" | "none"]): Promise<void> {
+    const before = this.#silent;
+    await this.#poll(this.#hops, ...how).catch(toUndefined);
+    if (this.#silent !== before) this.#deps.wake("next hop");
   }
 
   async #readPermanent(): Promise<void> {
@@ -128,9 +132,7 @@ export class NextHopWatch {
     } finally {
       this.#probing.delete(key);
     }
-    const before = this.#silent;
-    await this.#poll(this.#hops, false, "none");
-    if (this.#silent !== before) this.#deps.wake("next hop");
+    await this.#pollBetweenPasses(false, "none");
   }
 }
 
