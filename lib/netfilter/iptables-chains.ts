@@ -14,7 +14,7 @@ import {
   type Range,
   type Test,
 } from "./chain.ts";
-import { type Limit, otherOptions } from "./iptables-options.ts";
+import { otherOptions } from "./iptables-options.ts";
 import { iptablesUnmarks } from "./marks.ts";
 import { below } from "./narrowing.ts";
 import { type FlagsShare, flagBits, shareOfFlags } from "./tcp-flags.ts";
@@ -87,7 +87,7 @@ export function parseIptablesRule(raw: string): ChainRule {
   const words = Array.from(raw.matchAll(/"(?:[^"\\]|\\.)*"|\S+/g), ([word]) => word);
   const tests: Test[] = [];
   let beyond: Beyond = "all";
-  const limits: Limit[] = [];
+  const limits: Beyond[] = [];
   let isInverted = false;
   let at = 0;
   let effect: Effect = { kind: "continue" };
@@ -112,14 +112,14 @@ export function parseIptablesRule(raw: string): ChainRule {
       beyond = bothBeyond(beyond, flags.beyond);
       at += word === "--syn" ? 0 : 2;
     } else {
-      const { share, values, limit } = otherOptions(word, value, isInverted);
-      if (limit !== undefined) limits.push(limit);
+      const { share, values, above } = otherOptions(word, value, isInverted);
+      if (above !== undefined) limits.push(above);
       beyond = bothBeyond(beyond, share);
       at += values;
     }
     isInverted = false;
   }
-  for (const { above } of limits) beyond = bothBeyond(beyond, below(above, effect));
+  for (const above of limits) beyond = bothBeyond(beyond, below(above, effect));
   const unmarks = iptablesUnmarks(words.slice(at));
   return { text: raw, tests, beyond, ...(unmarks && { unmarks }), effect };
 }

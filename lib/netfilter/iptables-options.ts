@@ -7,13 +7,8 @@ export interface OtherOption {
   readonly share: Beyond;
   /** The number of its values. */
   readonly values: number;
-  /** Present if it matches what keeps below a limit. */
-  readonly limit?: Limit;
-}
-
-/** How many packets exceed a limit. */
-export interface Limit {
-  readonly above: Beyond;
+  /** Present if it matches what keeps below a limit: how many packets exceed that. */
+  readonly above?: Beyond;
 }
 
 /** Modules whose options are understood, or that have none. */
@@ -49,9 +44,9 @@ export function otherOptions(word: string, value: string, isInverted: boolean): 
   switch (word) {
     case "--limit":
     case "--hashlimit-upto":
-      return { share: "all", values, limit: { above: aboveRate(value) } };
+      return { share: "all", values, above: aboveRate(value) };
     case "--connlimit-upto":
-      return { share: "all", values, limit: { above: aboveCount(value) } };
+      return { share: "all", values, above: aboveCount(value) };
     default:
       return { share: shareOfOption(word, value, isInverted), values };
   }
