@@ -4,7 +4,9 @@ import { PrefixTable } from "../../conntrack/prefix-table.ts";
 import type { AddressValue, Family } from "../../model/family.ts";
 import { prefixLengthOf } from "../../model/ip.ts";
 import type { InterfaceName } from "../../model/names.ts";
-import type { ObservedAddress, ObservedNetwork, ObservedRoute } from "../../model/observed.ts";
+import type { ObservedNetwork, ObservedPaths, ObservedRoute } from "../../model/observed.ts";
+import type { Program } from "../../model/program.ts";
+import { localTable } from "../network/bindings.ts";
 import { kernelProtocol, mainTable } from "../network/routes.ts";
 
 /** Takes a few milliseconds. */
@@ -18,18 +20,16 @@ const lookedAtOnce = 5_000;
  * - of the local table: those of other programs for a part of the Internet or all of it, or ahead of the kernel's own for an address of
  *   the gateway.
  *
- * @param local the routes of other programs in the local table
  * @param isLocal true for the gateway's own addresses
  */
 export function* conflictingRoutes(
-  routes: readonly ObservedRoute[],
-  vpc: InterfaceName,
+  { vpcInterface: vpc, family }: Program,
+  { routes, addresses }: ObservedNetwork,
+  { tables }: ObservedPaths,
   outside: readonly InterfaceName[],
-  family: Family,
-  local: readonly ObservedRoute[] = [],
-  addresses: readonly ObservedAddress[] = [],
-  isLocal: (address: AddressValue) => boolean = () => false,
+  isLocal: (address: AddressValue) => boolean,
 ): Chunked<readonly ObservedRoute[]> {
+  const local = tables.get(localTable) ?? [];
   const subnets = new PrefixTable<ObservedRoute>(family);
   yield* forEachChunked(routes, lookedAtOnce, (route) => {
     if (route.protocol === kernelProtocol && route.table === mainTable && isBy(route, [vpc, ...outside]))

@@ -10,7 +10,6 @@ import type { ObservedNetwork, ObservedPaths, PolicyRule } from "../../model/obs
 import type { Program } from "../../model/program.ts";
 import { outsideInterfaces } from "../gate/barrier.ts";
 import { translatingKinds } from "../gate/planner.ts";
-import { localTable } from "../network/bindings.ts";
 import { routeText } from "../network/routes.ts";
 import type { PlanInput } from "../plan-input.ts";
 import {
@@ -105,16 +104,7 @@ function* notices(
   outside: readonly InterfaceName[],
   hidden: readonly HiddenHop[],
 ): Chunked<readonly Degradation[]> {
-  const { vpcInterface, family } = program;
-  const routes = yield* conflictingRoutes(
-    network.routes,
-    vpcInterface,
-    outside,
-    family,
-    paths.tables.get(localTable),
-    network.addresses,
-    lookup.isLocal,
-  );
+  const routes = yield* conflictingRoutes(program, network, paths, outside, lookup.isLocal);
   const unnamed = hidden.filter(
     ({ choice: { route, rule } }) =>
       (route === undefined || !routes.includes(route)) && (rule === undefined || !uncertainRules.has(rule)),
@@ -125,7 +115,7 @@ function* notices(
     ...unnamed.map(({ via, interface: name, why }) => `${via} is not reached through ${name}: ${why}`),
   ][0];
   const conflicts = routes.length + uncertainRules.size + unnamed.length;
-  const filtered = reverseFiltered(network, outside, family);
+  const filtered = reverseFiltered(network, outside, program.family);
   const more = conflicts > 1 ? `, and ${conflicts - 1} more` : "";
   return [
     ...(yield* nextHopNotices(network, silentHops, cutOff)),
