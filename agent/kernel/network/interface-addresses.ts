@@ -16,14 +16,11 @@ export async function readInterfaceAddresses(): Promise<InterfaceAddresses> {
       decodeLink(view, start, end, families[0])?.link;
     const links = await readDump(netlink, dumpLinks(), newLink, nameOf, signal);
     const addresses = await readDump(netlink, dumpAnyAddresses(), newAddress, decodeAnyAddress, signal);
-    const found = new Map<number | undefined, string[]>();
-    for (const { index, address } of addresses) {
-      const list = found.get(index);
-      if (list === undefined) found.set(index, [address]);
-      else list.push(address);
-    }
+    const byLink = Map.groupBy(addresses, ({ index }) => index);
     return Object.fromEntries(
-      links.flatMap((link) => (link === undefined ? [] : [[link.name, found.get(link.index) ?? []]])),
+      links
+        .filter((link) => link !== undefined)
+        .map(({ name, index }) => [name, (byLink.get(index) ?? []).map(({ address }) => address)]),
     );
   } finally {
     netlink.close();
