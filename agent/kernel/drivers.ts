@@ -224,8 +224,8 @@ export interface ConntrackDriver {
    * a success.
    */
   remove(flows: readonly Flow[], signal: AbortSignal): Promise<{ readonly removed: number }>;
-  /** How full the table is. Absent: nobody knows. */
-  readStats?(signal: AbortSignal): Promise<ConntrackStats>;
+  /** How full the table is. Throws `unreadable`. */
+  readStats(signal: AbortSignal): Promise<ConntrackStats>;
 }
 
 export interface AddressOnLink {

@@ -3,7 +3,7 @@ import type { Chunked } from "../../lib/chunked.ts";
 import { flowStatus } from "../../lib/conntrack/flow.ts";
 import { type Check, diagnoseChunked } from "../../lib/doctor/doctor.ts";
 import type { EipEvidence, Evidence, NotReadyObject } from "../../lib/doctor/evidence.ts";
-import { GatewayError } from "../../lib/model/errors.ts";
+import { GatewayError, undefinedIfUnreadable } from "../../lib/model/errors.ts";
 import type { Family } from "../../lib/model/family.ts";
 import { kinds, objectId } from "../../lib/model/names.ts";
 import type { Plan } from "../../lib/plan/plan.ts";
@@ -88,10 +88,6 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
 const maxPending = 20;
 
 const unknownCounts: Evidence["conntrack"] = { count: undefined, max: undefined };
-
-function undefinedIfUnreadable(error: unknown): undefined {
-  if (!(error instanceof GatewayError)) throw error;
-}
 
 /** What a pass would do now, or why none can run. */
 async function inspect(

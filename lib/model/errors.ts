@@ -50,6 +50,11 @@ export interface InputIssue {
   readonly message: string;
 }
 
+/** Catches what could not be read. Any other error is a bug. */
+export function undefinedIfUnreadable(error: unknown): undefined {
+  if (!(error instanceof GatewayError)) throw error;
+}
+
 /**
  * A failure with a stable code. Expected outcomes are return values; this is thrown if the system or a caller breaks
  * the contract.

@@ -3,7 +3,7 @@
 import type { Chunked } from "../../../lib/chunked.ts";
 import type { FlowPredicate } from "../../../lib/conntrack/flow.ts";
 import { isSameSetChunked, memoizeBrieflyChunked, stabilizeChunked } from "../../../lib/memoize.ts";
-import { GatewayError } from "../../../lib/model/errors.ts";
+import { GatewayError, undefinedIfUnreadable } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import {
   contradictsChunked,
@@ -71,7 +71,8 @@ export class FlowSubsystem implements Subsystem<FlowsObserved, FlowSweepStep> {
 
   /** What can be seen of the table is less important than its flows. */
   async #fullAt(signal: AbortSignal): Promise<number | undefined> {
-    const { count = 0, max = 0 } = (await this.#conntrack.readStats?.(signal).catch(() => undefined)) ?? {};
+    const stats = await this.#conntrack.readStats(signal).catch(undefinedIfUnreadable);
+    const { count = 0, max = 0 } = stats ?? {};
     // The kernel takes a few more before it drops: entries that end make room for some.
     return max > 0 && count >= nearlyFull * max ? max : undefined;
   }

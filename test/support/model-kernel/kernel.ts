@@ -371,6 +371,7 @@ export class ModelKernel {
         await life.moment();
         return { removed };
       },
+      readStats: async () => ({ count: this.tracer.flows.length, max: 262_144 }),
     };
   }
 }

@@ -113,6 +113,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
       removed = doomed;
       return { removed: doomed.length };
     },
+    readStats: async () => ({ count: flows.length, max: 1_000 }),
   };
   const ended = await play(driver);
   t.strictSame(removed, [stale, plain]);

@@ -23,6 +23,7 @@ t.test("the sweep kills no flow more than twice under one program", async (t) =>
       if (!isStubborn) present = [];
       return { removed: flows.length };
     },
+    readStats: async () => ({ count: present.length, max: 1_000 }),
   };
   const sweep = new FlowSweep(conntrack);
   const always = () => true;

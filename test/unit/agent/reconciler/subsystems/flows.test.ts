@@ -38,6 +38,7 @@ t.test("after a sweep that found something, only the timer starts another one", 
   let flows: readonly Flow[] = [flow];
   const flowsSubsystem = new FlowSubsystem(
     {
+      readStats: async () => ({ count: 100, max: 10_000 }),
       find: async () => ({ flows, total: flows.length }),
       remove: async () => ({ removed: flows.length }),
     },
@@ -94,6 +95,7 @@ t.test("after a failed sweep the changed objects are not Ready, and their EIPs s
   const asked: FlowPredicate[] = [];
   const subsystem = new FlowSubsystem(
     {
+      readStats: async () => ({ count: 100, max: 10_000 }),
       find: async (predicate) => {
         if (isBroken) throw new GatewayError("netlink-failed", "ENOBUFS");
         asked.push(predicate);
