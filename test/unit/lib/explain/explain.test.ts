@@ -34,6 +34,11 @@ const filter = (...rules: readonly string[]) => ({
   foreign: ["*filter", ":FORWARD ACCEPT [0:0]", ":INPUT ACCEPT [0:0]", ...rules, "COMMIT", ""].join("\n"),
 });
 
+/** @param match which packets conntrack does not see */
+const untracked = (match: string) => ({
+  foreign: `*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING ${match}-j CT --notrack\nCOMMIT\n`,
+});
+
 function udpFlow(
   original: readonly [string, number, string, number],
   reply: readonly [string, number, string, number],
@@ -462,7 +467,7 @@ const rows: readonly Row[] = [
   },
   {
     what: "nothing is tracked",
-    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j CT --notrack\nCOMMIT\n" },
+    sample: untracked(""),
     packet: out,
     is: ["delivered", "ForeignRule"],
     leaves: "10.0.1.6 > 198.51.100.7:80",
@@ -470,7 +475,7 @@ const rows: readonly Row[] = [
   {
     what: "nothing is tracked any more, beside a translated flow",
     sample: {
-      foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n",
+      ...untracked("-i eth0 "),
       flows: [answered(0)],
     },
     packet: "10.0.1.6:1000 > 198.51.100.7:53 udp",
@@ -478,29 +483,27 @@ const rows: readonly Row[] = [
   },
   {
     what: "only packets from outside are not tracked: conntrack calls the answer INVALID, and the guard drops it",
-    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i net1 -j CT --notrack\nCOMMIT\n" },
+    sample: untracked("-i net1 "),
     packet: "203.0.113.1:1000 > 10.0.1.5:80",
     is: ["dropped", "Invalid"],
     step: ["reverse", /conntrack calls it INVALID/],
   },
   {
     what: "the same from a host that no object translates",
-    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i net1 -j CT --notrack\nCOMMIT\n" },
+    sample: untracked("-i net1 "),
     packet: "203.0.113.1:1000 > 10.0.2.5:80",
     is: ["delivered", "ForeignRule"],
   },
   {
     what: "the same by UDP: the answer starts a flow of its own",
-    sample: { foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i net1 -j CT --notrack\nCOMMIT\n" },
+    sample: untracked("-i net1 "),
     packet: "203.0.113.1:1000 > 10.0.1.5:53 udp",
     is: ["dropped", "NoRoute"],
     step: ["reverse", /leaves from 203\.0\.113\.10, not from 10\.0\.1\.5/],
   },
   {
     what: "only answers are not tracked",
-    sample: {
-      foreign: "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -j CT --notrack\nCOMMIT\n",
-    },
+    sample: untracked("-i eth0 "),
     packet: web,
     is: ["dropped", "ForeignRule"],
     step: ["reverse", /nothing undoes the translation/],
