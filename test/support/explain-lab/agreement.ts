@@ -21,7 +21,10 @@ export interface Disagreement {
 
 export interface Agreement {
   readonly cases: number;
-  /** Verdicts that say nothing, those that depend on the backend that the kernel draws aside. */
+  /**
+   * Verdicts that say nothing, two kinds aside that no reading can decide: which backend the kernel draws, and whether
+   * conntrack changes the port of an answer that clashes with an existing flow (kernels differ).
+   */
   readonly unknown: number;
   /** How often each code was said. */
   readonly codes: ReadonlyMap<string, number>;
@@ -154,7 +157,8 @@ async function askAndSend(
       const isDrawn = steps.some(
         ({ result, detail }) => result === "unknown" && / of the \d+ backends/.test(detail),
       );
-      return { code, isUnknown: isUnknown && !isDrawn, disagreement };
+      const isClash = unchecked.some((text) => text.includes("clashes with the existing flow"));
+      return { code, isUnknown: isUnknown && !isDrawn && !isClash, disagreement };
     }),
   );
 }

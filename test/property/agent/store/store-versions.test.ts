@@ -6,6 +6,7 @@ import { journalName } from "../../../../agent/store/set-aside.ts";
 import { stateCodec } from "../../../../agent/store/state-codec.ts";
 import { startStore } from "../../../../agent/store/store.ts";
 import { FakeDisk } from "../../../support/fake-disk.ts";
+import { jsonValues } from "../../../support/json-values.ts";
 import { type NewerChange, newerCodec } from "../../../support/newer-codec.ts";
 import { recordedChange } from "../../../support/state-arbitraries.ts";
 
@@ -15,7 +16,7 @@ const quiet = { info() {}, warn() {}, error() {} };
 
 const name = fc.integer({ min: 0, max: 7 }).map((number) => `object-${number}.example`);
 const count = fc.nat(1_000);
-const anything = fc.jsonValue({ maxDepth: 2 });
+const anything = jsonValues({ maxDepth: 2 });
 const type = <T extends string>(value: T) => fc.constant(value);
 
 /** Fields and members that only the newer version knows. */

@@ -7,6 +7,7 @@ import { parseChunked } from "../../../../../agent/api/json/parse-chunked.ts";
 import { surveyJson } from "../../../../../agent/api/json-body.ts";
 import { runSync } from "../../../../../lib/chunked.ts";
 import { countKeys } from "../../../../../lib/count-keys.ts";
+import { jsonValues } from "../../../../support/json-values.ts";
 
 const secure = (text: string): unknown => plain(text, { protoAction: "error", constructorAction: "error" });
 
@@ -20,12 +21,14 @@ function outcomeOf(parse: () => unknown): unknown {
   }
 }
 
+const names = fc.constantFrom("name", "eip", "é\\é", '"', "constructor");
+
 const texts = fc
   .tuple(
     fc.oneof(
-      fc.jsonValue({ maxDepth: 6 }),
-      fc.array(fc.dictionary(fc.constantFrom("name", "eip", "é\\", '"', "constructor"), fc.jsonValue())),
-      fc.dictionary(fc.constantFrom("eips", "fips", "a:b", "}", ","), fc.array(fc.jsonValue())),
+      jsonValues({ maxDepth: 6 }),
+      fc.array(fc.dictionary(names, jsonValues())),
+      fc.dictionary(fc.constantFrom("eips", "fips", "a:b", "}", ","), fc.array(jsonValues())),
     ),
     fc.constantFrom(undefined, 1, "\t", " \n"),
   )
