@@ -138,10 +138,9 @@ function decode(
   flags: Readonly<Record<string, string>>,
   environment: Environment,
 ): unknown {
+  const text = flags[name] ?? environment[variable] ?? preset;
   // Kube-OVN sets GATEWAY_V4 even if there is no gateway: the value is then empty.
-  const ambient = name === "gatewayV4" && environment[variable] === "" ? undefined : environment[variable];
-  const text = flags[name] ?? ambient ?? preset;
-  if (text === undefined) return undefined;
+  if (text === undefined || (name === "gatewayV4" && text === "")) return undefined;
   try {
     return Value.Decode(schema, text);
   } catch (cause) {

@@ -132,7 +132,7 @@ t.test("an error is one line with the setting, the value and the allowed values"
     [["--external-interface", "all"], {}, "--external-interface", '"all"', "not lo, all or default"],
     [[], { NATGW_VPC_INTERFACE: "net1" }, "NATGW_EXTERNAL_INTERFACE", '"net1"', "any name except"],
     [[], { GATEWAY_V4: "10.0.0.1,10.0.0.2" }, "GATEWAY_V4", '"10.0.0.1,10.0.0.2"', "IPv4"],
-    [["--gateway-v4", ""], {}, "--gateway-v4", '""'],
+    [["--vpc-interface", ""], {}, "--vpc-interface", '""'],
     ...["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"].map(
       (address) =>
         [[], { GATEWAY_V4: address }, "GATEWAY_V4", `"${address}"`, "of a host"] as [
@@ -196,6 +196,8 @@ t.test("variables that Kubernetes injects are not errors", async (t) => {
     NATGW_PORT_9477_TCP_ADDR: "10.96.0.9",
   });
   t.equal(config.gatewayV4, undefined);
+  const none = configOf(["--gateway-v4", ""], { GATEWAY_V4: "203.0.113.1" });
+  t.equal(none.gatewayV4, undefined, "an empty flag takes the variable's value away");
 });
 
 t.test("--help names every flag and its variable, --version the version", async (t) => {
