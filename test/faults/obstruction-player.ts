@@ -46,9 +46,13 @@ export function playAll(obstructionsOf: (dataplane: DataplaneName) => readonly O
 
 async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
   const { dead = [], notReady = [], degraded = [], cause } = row;
+  const repairs = await repairsOf(gw);
   try {
     await strike(gw, row.commands);
-    await lookedAt(gw, row, async () => isAsSaid(await statusOf(gw), row) && (await isSettled(gw)));
+    await lookedAt(gw, row, async () => {
+      const isSeen = !isRepaired(row) || (await repairsOf(gw)) > repairs;
+      return isSeen && isAsSaid(await statusOf(gw), row) && (await isSettled(gw));
+    });
     const found = await statusOf(gw);
     t.same(found.notReady, notReady, "what is not Ready");
     t.same(found.reasons, degraded, "why the gateway is degraded");
@@ -78,18 +82,27 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
   for (const name of dead) t.ok(await isAlive(gw, name, true), `${name} is alive again`);
 }
 
+/** True if nobody but the agent undoes the change. */
+function isRepaired({ undo }: Obstruction): boolean {
+  return undo.length === 0;
+}
+
+/** How many changes by others the agent has undone. */
+async function repairsOf(gw: Gateway): Promise<number> {
+  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const counts = body.matchAll(/^natgw_drift_repaired_total\{.*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
 /**
  * Waits until `isSo`. Requests a pass if no kernel event reports the change, or if nothing is to be seen of it: it would be
- * so already before the agent looked.
+ * so already before the agent looked. A repair is counted.
  */
-async function lookedAt(
-  gw: Gateway,
-  { what, hasEvent, notReady = [], degraded = [] }: Obstruction,
-  isSo: () => Promise<boolean>,
-): Promise<void> {
+async function lookedAt(gw: Gateway, row: Obstruction, isSo: () => Promise<boolean>): Promise<void> {
+  const { what, hasEvent, notReady = [], degraded = [] } = row;
   const isHarmless = notReady.length + degraded.length === 0;
   const ask = async () => {
-    if (!hasEvent || isHarmless) await gw.api.call("POST", "/v1/reconcile");
+    if (!hasEvent || (isHarmless && !isRepaired(row))) await gw.api.call("POST", "/v1/reconcile");
     return isSo();
   };
   try {

@@ -122,6 +122,12 @@ t.test("shared chains", async (t) => {
   t.match(judge(but(1, { hook: { ...postrouting, policy: "drop" } }), netfilterContext).texts, [
     /has policy drop/,
   ]);
+  t.match(judge(but(1, { hook: { ...postrouting, priority: 110 } }), netfilterContext).texts, [
+    /has priority 110/,
+  ]);
+  t.match(judge(but(1, { hook: { ...postrouting, type: "filter" } }), netfilterContext).texts, [
+    /is of type filter/,
+  ]);
   t.match(judge(but(2, { hook: { ...postrouting } }), netfilterContext), {
     texts: [/is on the hook postrouting/],
     kinds: [],
