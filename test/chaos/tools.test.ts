@@ -41,6 +41,8 @@ const toolsOf: Readonly<Record<DataplaneName, readonly Tool[]>> = {
 };
 /** How long another program holds the lock of iptables: longer than several waits of the agent's tools. */
 const lockHeldMs = 20_000;
+/** Less than the time limit of a pass for writing rules. */
+const withoutRulesMs = 8_000;
 
 t.jobs = dataplanes.length;
 for (const dataplane of dataplanes) {
@@ -92,6 +94,17 @@ for (const dataplane of dataplanes) {
         const reply = await gw.api.put("fips/extra", extra, "?wait=6s");
         // iptables-nft needs no lock: the kernel's transactions are its lock.
         t.equal(reply.status, dataplane === "iptables-legacy" ? 202 : 200);
+        await gw.lab.ip("gw", "address delete 203.0.113.13/24 dev net1", "route delete default");
+        await until(
+          "what needs no rule to come back",
+          async () => {
+            const routes = await gw.lab.exec("gw", ["ip", "-4", "route", "show", "default"]);
+            return routes !== "" && (await gw.addresses("net1")).includes("203.0.113.13/24");
+          },
+          withoutRulesMs,
+        );
+        if (reply.status === 202)
+          t.match((await gw.api.status()).degraded, [{ reason: "StepsFailing", message: /xtables lock/ }]);
         while (reply.status === 202 && performance.now() < heldUntilMs) {
           t.match(await gw.api.status(), { gate: "open" }, "the API answers meanwhile");
           await expectFlowing(t, streams);
