@@ -5,6 +5,7 @@ import { parseIp } from "../../../../lib/model/ipv4.ts";
 import { parseInterfaceName } from "../../../../lib/model/names.ts";
 import type { NeighbourState } from "../../../../lib/netlink/rtnetlink-neighbours.ts";
 import type { NextHop } from "../../../../lib/plan/reach/next-hops.ts";
+import { until } from "../../../support/run.ts";
 
 function hop(address: string): NextHop {
   const [via, name] = [parseIp(address), parseInterfaceName("net1")];
@@ -71,12 +72,8 @@ t.test("a change between passes wakes one", async (t) => {
   await watch.observe(hops, [], true);
   states["203.0.113.1"] = "failed";
   watch.start();
-  const keepAlive = setInterval(() => {}, 100);
-  t.teardown(() => {
-    clearInterval(keepAlive);
-    watch.stop();
-  });
-  while (woken.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.teardown(() => watch.stop());
+  await until("a wake", () => woken.length > 0);
   t.same(woken, ["next hop"]);
 });
 

@@ -14,7 +14,7 @@ import type { ObjectName } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { noObstacles, type Obstacles } from "../../../../../lib/plan/subsystem.ts";
 import { reduce } from "../../../../../lib/state/reduce.ts";
-import { emptyState } from "../../../../../lib/state/state.ts";
+import { emptyState, type State } from "../../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
 import { compileContext, put } from "../../../../support/small-sets.ts";
 
@@ -47,6 +47,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   let isWritten = false;
   let noRoute = false;
   let mayOpen = false;
+  let bootMs = 0;
   const reach = {
     name: "reach",
     obstaclesTo: ({ fips }: Program, observed: unknown): Obstacles => {
@@ -69,7 +70,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     isWritten = false;
     const unchecked = new UncheckedObjects();
     unchecked.clear({ revision: 2, blocked: new Map() });
-    const clock = { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) };
+    const clock = { instant: () => ({ bootId: "b", bootMs, wallMs: 0 }) };
     const subsystems = [{ planner: reach }];
     const timeLimits = new TimeLimits();
     const gatekeeper = { mayOpen: () => mayOpen };
@@ -136,6 +137,19 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
   t.strictSame(await play(driver), { found: undefined, unchecked: [] }, "only a full pass opens a gate");
   t.notOk(isWritten);
   mayOpen = false;
+
+  const renewed = { bootId: "b", bootMs: 0, wallMs: 0 };
+  const leased = [without, withFip].map((state) =>
+    reduce(state, [
+      put("eip", { name: "l", address: "203.0.113.11/24", leaseSeconds: 60 }, 4),
+      { type: "lease", name: "l" as ObjectName, renewed },
+    ]),
+  ) as [State, State];
+  t.ok((await play(driver, leased)).found, "while the lease lasts");
+  bootMs = 60_000;
+  t.strictSame(await play(driver, leased), { found: undefined, unchecked: [] }, "a lease has run out");
+  t.notOk(isWritten);
+  bootMs = 0;
 
   const none = await play({ ...driver, find: async () => ({ flows: [], total: 0 }) });
   t.strictSame(none.found?.sweep.removed, 0);
