@@ -14,6 +14,7 @@ import {
 } from "../../../../../lib/plan/network/addresses.ts";
 import { bindingRoute, boundBy, heldIn, placeKey } from "../../../../../lib/plan/network/bindings.ts";
 import { describeRouteStep, planRoutes } from "../../../../../lib/plan/network/routes.ts";
+import { sysctlPlanner } from "../../../../../lib/plan/network/sysctl-planner.ts";
 import {
   arpIgnoring,
   describeSysctlStep,
@@ -22,6 +23,7 @@ import {
   isForwarding,
   planSysctls,
 } from "../../../../../lib/plan/network/sysctls.ts";
+import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import { device, fail, entryOf as ledgerEntry, toIp } from "../../../../support/network-values.ts";
 
 interface AddressCase {
@@ -698,6 +700,11 @@ t.test("sysctls", async (t) => {
   const on = networkOf({});
   t.ok(isForwarding(program, on));
   t.same(planSysctls(program, on), []);
+  const plan = (observed: ObservedNetwork) =>
+    sysctlPlanner.plan({ program, context: {}, facts: {} } as PlanInput, observed);
+  t.match(plan(off).notices, [{ reason: "ForwardingOff" }], "what is left after a pass could not be set");
+  t.match(plan(off).obstacles().kinds.get("fip"), { condition: "Ready", reason: "ForwardingOff" });
+  t.same([plan(on).notices, [...plan(on).obstacles().kinds]], [[], []]);
 
   const sysctls = new Map(on.sysctls).set("net.ipv4.ip_forward", undefined);
   t.same(planSysctls(program, { ...on, sysctls }), [], "forwarding is judged by interface");
