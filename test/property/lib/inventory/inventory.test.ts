@@ -2,8 +2,15 @@ import fc from "fast-check";
 import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { type InventoryInput, inventory as inventoryChunked } from "../../../../lib/inventory/inventory.ts";
+import { addressesInOrder, countSubnets } from "../../../../lib/inventory/subnets.ts";
 import type { Spec } from "../../../../lib/kinds/registry.ts";
-import { addressOf, type Cidr, type Ip, prefixLengthOf } from "../../../../lib/model/ip.ts";
+import {
+  addressOf,
+  type Cidr,
+  type InterfaceAddress,
+  type Ip,
+  prefixLengthOf,
+} from "../../../../lib/model/ip.ts";
 import { contains, networkOf, rangeOf, reservedOf, toU32 } from "../../../../lib/model/ipv4.ts";
 import { emptyLedger } from "../../../../lib/model/ledger.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
@@ -323,5 +330,32 @@ t.test("ten times the Eips, ten times the work, whatever the subnets, and never 
     t.equal(large.looks, 10 * small.looks, shape);
     t.ok(large.most <= 2_000, `${shape}: ${large.most} Eips at once`);
     t.ok(large.turns >= 20_000 / 2_000, `${shape}: ${large.turns} turns`);
+  }
+});
+
+t.test("counting subnets looks at each address a few times, however many subnets there are", async (t) => {
+  const count = 8_000;
+  const ips = Array.from({ length: count }, (_, index) => `10.0.${index >> 8}.${index & 255}` as Ip);
+  const inOrder = runSync(addressesInOrder(new Set(ips)));
+  for (const length of [8, 24, 30, 32]) {
+    let looks = 0;
+    let most = 0;
+    const counted = new Proxy(inOrder, {
+      get: (list, key) => {
+        looks++;
+        return Reflect.get(list, key);
+      },
+    });
+    const networks = new Set(ips.map((address) => networkOf(`${address}/${length}` as InterfaceAddress)));
+    const parts = countSubnets(networks, counted);
+    let before = 0;
+    let next = parts.next();
+    for (; !next.done; next = parts.next()) {
+      most = Math.max(most, looks - before);
+      before = looks;
+    }
+    t.equal(next.value.length, networks.size);
+    t.ok(looks <= 3 * count, `/${length}: ${looks} looks at ${count} addresses`);
+    t.ok(most <= 4_500, `/${length}: ${most} looks at once`);
   }
 });
