@@ -36,7 +36,7 @@ import {
 } from "../../../../lib/nftables/encode-elements.ts";
 import { foreignTable, isListable, linesNaming, parseListing } from "../../../../lib/nftables/foreign.ts";
 import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
-import { byMap, type MapName, mapNames } from "../../../../lib/nftables/maps.ts";
+import { byMap, elementMaps, type MapName, mapNames } from "../../../../lib/nftables/maps.ts";
 import { batchType, messageType } from "../../../../lib/nftables/wire.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
@@ -621,6 +621,14 @@ t.test("larger pools and further interfaces get lookups of their own, and only t
     1 + 7 + 3 + 9,
   );
 });
+
+t.test(
+  "only clients are ranges: in a map of ranges each element costs more, the larger the map is",
+  async (t) => {
+    const ofRanges = mapNames.filter((name) => elementMaps[name].isInterval);
+    t.same(ofRanges, ["snat_r", "snat_p"]);
+  },
+);
 
 t.test("tables of other programs in the listing of nft", async (t) => {
   const listing = [

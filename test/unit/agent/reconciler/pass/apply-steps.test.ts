@@ -95,6 +95,24 @@ t.test("a hanging subsystem is abandoned, starts nothing more, and delays only w
   t.ok(begun[0]?.aborted);
 });
 
+t.test("the time limit of a write grows with its changes", async (t) => {
+  const limitOf = async (changes: number): Promise<number> => {
+    let limitMs = 0;
+    const timeLimits = new TimeLimits();
+    const run = timeLimits.run.bind(timeLimits);
+    timeLimits.run = (what, effect, timeoutMs, ...others) => {
+      limitMs = timeoutMs;
+      return run(what, effect, timeoutMs, ...others);
+    };
+    const steps = Array.from({ length: changes }, (_, number) => step("rule", "rules", `rule ${number}`));
+    await applySteps(steps, [subsystem("rule", [])], { ...options, timeLimits }, forever);
+    return limitMs;
+  };
+  const one = await limitOf(1);
+  t.ok(one >= 10_000 && one < 11_000, `${one} ms`);
+  t.ok((await limitOf(30_001)) >= one + 30_000, "a millisecond for each, which a busy machine may take");
+});
+
 t.test("a failed subsystem delays only what needs it", async (t) => {
   const order: string[] = [];
   const subsystems = [
