@@ -7,6 +7,7 @@ import {
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
 import { UncheckedObjects } from "../../../../../agent/reconciler/subsystems/unchecked-objects.ts";
 import { TimeLimits } from "../../../../../agent/reconciler/time-limits.ts";
+import { compile } from "../../../../../lib/compile/compile.ts";
 import { type Flow, viewOf } from "../../../../../lib/conntrack/flow.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 import { ipv4 } from "../../../../../lib/model/ipv4.ts";
@@ -16,6 +17,7 @@ import { noObstacles, type Obstacles } from "../../../../../lib/plan/subsystem.t
 import { reduce } from "../../../../../lib/state/reduce.ts";
 import { emptyState, type State } from "../../../../../lib/state/state.ts";
 import { flow as labFlow, network as labNetwork } from "../../../../support/conntrack-samples.ts";
+import { countIteratedEntries } from "../../../../support/iterated-entries.ts";
 import { compileContext, put } from "../../../../support/small-sets.ts";
 
 const forever = new AbortController().signal;
@@ -166,4 +168,69 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     );
   }
   await t.rejects(play({ ...driver, find: () => Promise.reject(new RangeError("a bug")) }), /a bug/);
+});
+
+t.test("one change after another among thousands: a pass looks at what the change affects", async (t) => {
+  const count = 2_000;
+  const ipOf = (at: number) => `${at >> 8}.${at & 255}`;
+  const eips = Array.from({ length: count }, (_, at) =>
+    put("eip", { name: `e${at}`, address: `198.18.${ipOf(at)}/16` }, at + 1),
+  );
+  const fip = (at: number, net = "10.0") =>
+    put("fip", { name: `f${at}`, eip: `e${at}`, internalIp: `${net}.${ipOf(at)}` }, count + at + 1);
+  let state: State = reduce(emptyState, [...eips, ...Array.from({ length: count }, (_, at) => fip(at))]);
+  let writes = 0;
+  const planner = {
+    planPart: () => ({ changes: writes === 0 ? [{}] : [], payload: undefined }),
+  };
+  const driver = {
+    write: async () => {
+      writes++;
+      return { kind: "done" };
+    },
+    incremental: {
+      base: async () => ({}),
+      verify: async () => ({}),
+    },
+  };
+  const pass = new IncrementalPass({
+    dataplane: { driver, planner },
+    subsystems: [],
+    conntrack: { find: async () => ({ flows: [], total: 0 }) },
+    clock: { instant: () => ({ bootId: "b", bootMs: 0, wallMs: 0 }) },
+    timeLimits: new TimeLimits(),
+    unchecked: { add() {}, clear() {} },
+    gatekeeper: { mayOpen: () => false },
+    onFullPass: (reason: string) => t.fail(reason),
+  } as unknown as IncrementalDeps);
+  pass.onFullPassStart();
+  const planAfter = {
+    program: compile(state.desired, compileContext).program,
+    parts: new Map(),
+    compileContext,
+  };
+  const iterated = countIteratedEntries(t);
+  for (const at of [7, 8, 9, 10]) {
+    const change = fip(at, "10.9");
+    const after = { ...reduce(state, [change]), isSet: true };
+    const base = {
+      state: { ...state, isSet: true },
+      isClean: true,
+      hasVerifiedRules: true,
+      failures: [],
+      blocked: new Map(),
+      snapshot: { facts: { network: labNetwork }, unread: new Map(), observed: new Map() },
+      verdicts: new Map([[`eips/e${at}`, { ready: { holds: true } }]]),
+      planAfter,
+    } as unknown as PassResult;
+    pass.note([change]);
+    writes = 0;
+    iterated();
+    const found = await pass.run({ reasons: ["write"], isResync: false }, after, base, forever);
+    t.strictSame(found?.affected, new Set([`fips/f${at}`, `eips/e${at}`]));
+    const looks = iterated();
+    if (at > 7) t.ok(looks <= 40, `${looks} of ${2 * count} objects`);
+    else t.ok(looks <= 4 * count, `the first one, which makes the indexes: ${looks}`);
+    state = after;
+  }
 });
