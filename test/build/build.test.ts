@@ -1,8 +1,8 @@
 /** `npm run build`: the same sources give the same files wherever they lie, and each package in them is listed. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, globSync, mkdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import t from "tap";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -33,6 +33,24 @@ function buildIn(directory: string): ReadonlyMap<string, string> {
   return new Map(files.toSorted().map((file) => [file, digest(file)]));
 }
 
+/** The files that a start loads: those that V8 has to compile, and those that it finds compiled. */
+function loadedBy(main: string): { readonly compiled: readonly string[]; readonly kept: readonly string[] } {
+  const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
+  const { stderr, status } = spawnSync(process.execPath, [main, "--version"], {
+    env: { ...environment, NODE_DEBUG_NATIVE: "COMPILE_CACHE" },
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(`${main} ended with ${status}: ${stderr}`);
+  const named = (what: string) => [
+    ...new Set(
+      Array.from(stderr.matchAll(new RegExp(`code cache for \\S+ (\\S+) ${what}`, "g")), ([, file = ""]) =>
+        basename(file),
+      ),
+    ),
+  ];
+  return { compiled: named("was (?:not initialized|rejected)"), kept: named("was accepted") };
+}
+
 t.test("two builds in two places", async (t) => {
   const base = t.testdir();
   const first = buildIn(join(base, "one"));
@@ -57,4 +75,14 @@ t.test("two builds in two places", async (t) => {
     "with its licence",
   );
   t.notMatch(readFileSync(join(base, "one/dist/LICENSES.txt"), "utf8"), "no licence named");
+
+  for (const [program, bundle] of [
+    ["agent", "agent.js"],
+    ["cli", "natgwctl.js"],
+  ] as const) {
+    const { compiled, kept } = loadedBy(join(base, "one/dist", program, "main.js"));
+    t.same(compiled, [], `${program}: a start compiles nothing again`);
+    t.ok(kept.includes(bundle), `${program}: ${kept}`);
+    t.ok(kept.length <= 10, `${program}: ${kept.length} files`);
+  }
 });
