@@ -220,6 +220,11 @@ export class ModelAgent {
     return this.#reconciler.preview(this.#around.disk.state, AbortSignal.timeout(10_000));
   }
 
+  /** What `GET /v1/plan?fresh=true` shows. */
+  audit(): Promise<DryRun> {
+    return this.#reconciler.audit(AbortSignal.timeout(10_000));
+  }
+
   /** Like a write that names these objects. The timer probes in the meantime, as in the agent. */
   async probeFor(ids: readonly ObjectId[], timeoutMs: number): Promise<number> {
     const left = this.#reconciler.probeFor(ids, timeoutMs, new AbortController().signal);

@@ -57,3 +57,30 @@ t.test("a dry run during a pass finds the same, and does not disturb the pass", 
   t.same(preview.changes, []);
   t.ok(player.agent.board.statusOf("fips/f0").ready);
 });
+
+t.test(
+  "a rule that a tool left out of its output is found by a reading that trusts no earlier one",
+  async (t) => {
+    const player = new Player("nft");
+    t.teardown(() => player.stop());
+    const pass: Step = { do: "pass", isResync: true, during: [] };
+    await player.play([
+      { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
+      { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
+      pass,
+      pass,
+    ]);
+    const stray = "-s 192.0.2.1/32 -j RETURN";
+    const { kernel } = player;
+    const honest = kernel.command.bind(kernel);
+    kernel.command = (argv, options) => {
+      const output = honest(argv, options);
+      return { ...output, stdout: output.stdout.replace(`-A EXCLUSIVE_DNAT ${stray}\n`, "") };
+    };
+    await player.play([{ do: "stray rule", chain: "EXCLUSIVE_DNAT", rule: stray }]);
+    t.same((await player.agent.preview()).changes, []);
+    kernel.command = honest;
+    t.same((await player.agent.preview()).changes, [], "the kernel says that nothing changed since");
+    t.match((await player.agent.audit()).changes, [{ action: "remove", text: `-D EXCLUSIVE_DNAT ${stray}` }]);
+  },
+);
