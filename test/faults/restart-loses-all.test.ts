@@ -11,6 +11,9 @@
  * sending, and on a running gateway that was damaged by hand. There is no controller to ask: the agent has only its
  * state directory.
  */
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import type { HostStream } from "../support/host.ts";
@@ -87,6 +90,15 @@ for (const dataplane of dataplanes) {
       for (const stream of streams) t.ok((await stream.close()).isIntact, "to its end");
       await expectWhole(t);
       await gw.expectConverged(t);
+    });
+
+    await t.test("the state directory is removed while nobody writes", async (t) => {
+      const { stateDirectory } = gw.agentOptions;
+      await rm(stateDirectory, { recursive: true });
+      await until("the journal to be written again", () => existsSync(join(stateDirectory, "state.journal")));
+      await gw.agent.kill();
+      await gw.startAgent().whenReady();
+      await expectWhole(t);
     });
 
     await t.test("a new, empty namespace while the pods keep sending", async (t) => {
