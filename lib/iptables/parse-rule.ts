@@ -68,6 +68,7 @@ function emptyDraft(): Draft {
     mark: undefined,
     ctState: undefined,
     ctOriginalDestination: undefined,
+    ctDirection: undefined,
     probability: undefined,
   };
 }
@@ -95,6 +96,8 @@ function takeMatch(draft: Draft, option: string | undefined, value: string, fami
       return put(draft, "ctState", parseCtState(value));
     case "--ctorigdst":
       return put(draft, "ctOriginalDestination", parseMasked(value, family));
+    case "--ctdir":
+      return put(draft, "ctDirection", value === "ORIGINAL" ? value : undefined);
     case "--probability":
       return put(draft, "probability", parseProbability(value));
     default:

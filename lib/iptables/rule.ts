@@ -41,6 +41,8 @@ export interface RuleSpec {
   readonly mark?: Mark | undefined;
   readonly ctState?: CtState | undefined;
   readonly ctOriginalDestination?: MaskedAddress | undefined;
+  /** In the nat table all packets have it. */
+  readonly ctDirection?: "ORIGINAL" | undefined;
   /** `statistic --mode random`, in units of 2^-31, as the kernel stores it. */
   readonly probability?: number | undefined;
   readonly target: Target;
@@ -87,7 +89,7 @@ export function ruleText(spec: RuleSpec): string {
   if (spec.outInterface !== undefined) parts.push(`-o ${spec.outInterface} `);
   if (spec.protocol !== undefined) parts.push(`-p ${spec.protocol} `);
   if (spec.mark !== undefined) parts.push(`-m mark --mark ${markText(spec.mark)} `);
-  if (spec.ctState !== undefined || spec.ctOriginalDestination !== undefined) parts.push(conntrackText(spec));
+  parts.push(conntrackText(spec));
   if (spec.probability !== undefined)
     parts.push(`-m statistic --mode random --probability ${(spec.probability / certainty).toFixed(11)} `);
   if (spec.sourcePort !== undefined) parts.push(`-m ${spec.protocol} --sport ${spec.sourcePort} `);
@@ -96,11 +98,12 @@ export function ruleText(spec: RuleSpec): string {
   return parts.join("");
 }
 
-function conntrackText({ ctState, ctOriginalDestination: destination }: RuleSpec): string {
-  let text = "-m conntrack ";
+function conntrackText({ ctState, ctOriginalDestination: destination, ctDirection }: RuleSpec): string {
+  let text = "";
   if (ctState !== undefined) text += `--ctstate ${ctState} `;
   if (destination !== undefined) text += `--ctorigdst ${bareText(destination)} `;
-  return text;
+  if (ctDirection !== undefined) text += `--ctdir ${ctDirection} `;
+  return text === "" ? "" : `-m conntrack ${text}`;
 }
 
 function markText({ value, mask }: Mark): string {

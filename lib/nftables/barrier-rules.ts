@@ -4,12 +4,17 @@
  *     table ip natgw_guard
  *       chain forward { type filter hook forward priority 0;
  *         iifname "eth0" oifname "net1" ct state invalid jump mapped
+ *         oifname "net1" ct direction original ct status dnat jump misrouted
  *       }
  *       chain mapped {
  *         ip saddr @fips counter name guard_invalid_egress drop
  *         ip saddr . meta l4proto . th sport @backends counter name guard_invalid_egress drop
  *         ip saddr & 255.255.255.255 . 255.255.255.255 @clients counter name guard_invalid_egress drop
  *         and so for every shorter netmask
+ *       }
+ *       chain misrouted {
+ *         ip daddr @fips counter name guard_misrouted_ingress drop
+ *         ip daddr . meta l4proto . th dport @backends counter name guard_misrouted_ingress drop
  *       }
  *       chain input { type filter hook input priority 0;
  *         ct state invalid ip daddr @eips counter name guard_invalid_ingress drop
@@ -50,12 +55,14 @@ import {
   bitwise,
   compare,
   count,
+  ctDirection,
   ctState,
   ctStatus,
   drop,
   type Expression,
   ifName,
   jump,
+  loadDirection,
   loadMeta,
   loadPacket,
   loadState,
@@ -87,8 +94,17 @@ export interface BarrierContents {
 const [r1, r2, r3] = register;
 const isInvalid = [loadState(r1), ...testBits(ctState.invalid, "any")];
 const dropInvalid = [count("guard_invalid_egress"), drop];
+const dropMisrouted = [count("guard_misrouted_ingress"), drop];
 const { bits, netmask, zero } = tableFamily;
 const masks = Array.from({ length: bits + 1 }, (_, shorter) => netmask(bits - shorter));
+
+/** A request to a FIP or a DNAT. Answers would be looked for in vain. */
+const isRedirected = [
+  loadDirection(r1),
+  compare(r1, "equal", Uint8Array.of(ctDirection.original)),
+  loadStatus(r1),
+  ...testBits(ctStatus.destinationNat, "any"),
+];
 
 /** BFD over one hop (RFC 5881) and over several (RFC 5883). */
 export const bfdPorts = [3784, 4784] as const;
@@ -105,10 +121,13 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
       { name: "input", type: "filter", hook: "input", priority: 0 },
       { name: "anchor", type: "nat", hook: "input", priority: 100 },
     ],
-    plainChains: ["mapped"],
+    plainChains: ["mapped", "misrouted"],
     rules: [
       ...outsides.map(
         (outside) => ["forward", ...leaving(vpcInterface, outside), ...isInvalid, jump("mapped")] as const,
+      ),
+      ...outsides.map(
+        (outside) => ["forward", ...ifName("oifname", outside), ...isRedirected, jump("misrouted")] as const,
       ),
       ["mapped", loadPacket("source", r1), member("fips"), ...dropInvalid],
       [
@@ -120,6 +139,15 @@ export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents
         ...dropInvalid,
       ],
       ...masks.map((mask) => ["mapped", ...networkOf(mask), member("clients"), ...dropInvalid] as const),
+      ["misrouted", loadPacket("destination", r1), member("fips"), ...dropMisrouted],
+      [
+        "misrouted",
+        loadPacket("destination", r1),
+        loadMeta("l4proto", r2),
+        loadPacket("destination port", r3),
+        member("backends"),
+        ...dropMisrouted,
+      ],
       [
         "input",
         ...isInvalid,

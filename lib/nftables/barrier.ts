@@ -32,7 +32,7 @@ import { type ByGuardSet, type GuardElements, type GuardSet, guardSetNames } fro
  * towards EIPs. Of BFD: sent by the gateway, or to it.
  */
 export const dropCounters = {
-  guard: ["guard_invalid_egress", "guard_invalid_ingress"],
+  guard: ["guard_invalid_egress", "guard_invalid_ingress", "guard_misrouted_ingress"],
   gate: ["gate_egress"],
   bfd: ["gate_bfd_egress", "gate_bfd_ingress"],
   set: [],

@@ -68,6 +68,9 @@ t.test("the tables are created, listed by nft, changed element by element and re
   const guard = await listed("natgw_guard");
   for (const words of [
     'iifname "eth0" oifname "net1" ct state invalid jump mapped',
+    'oifname "net1" ct direction original ct status dnat jump misrouted',
+    'ip daddr @fips counter name "guard_misrouted_ingress" drop',
+    'ip daddr . meta l4proto . th dport @backends counter name "guard_misrouted_ingress" drop',
     'ip saddr @fips counter name "guard_invalid_egress" drop',
     'ip saddr . meta l4proto . th sport @backends counter name "guard_invalid_egress" drop',
     'ct state invalid ip daddr @eips counter name "guard_invalid_ingress" drop',

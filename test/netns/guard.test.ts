@@ -1,6 +1,6 @@
 /**
- * The guard: packets that conntrack calls INVALID end no connection, and pods without an object keep their asymmetric
- * paths.
+ * The guard: packets that conntrack calls INVALID end no connection, pods without an object keep their asymmetric paths, and
+ * what an object translates is not sent out again.
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -86,9 +86,9 @@ async function rawLink(gw: Gateway, host: HostName): Promise<RawLink> {
 }
 
 /** The number of packets that the guard dropped, from the agent's metrics. */
-async function dropped(gw: Gateway, direction: string): Promise<number> {
+async function dropped(gw: Gateway, direction: string, reason = "guard_invalid"): Promise<number> {
   const { body: text } = await gw.api.call<string>("GET", "/metrics");
-  const labels = `reason="guard_invalid",direction="${direction}"`;
+  const labels = `reason="${reason}",direction="${direction}"`;
   return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
 }
 
@@ -203,6 +203,73 @@ for (const dataplane of dataplanes) {
         ({ source, sourcePort }) => source === "10.0.1.5" || sourcePort === 81,
       );
       t.same(leaked, [], "under its own address");
+    });
+
+    await t.test("what a FIP or a DNAT translates is not sent out again", async (t) => {
+      const far = {
+        ...set,
+        generation: 2,
+        eips: [...set.eips, eip(13)],
+        fips: [...set.fips, { name: "far", eip: "eip-13", internalIp: "192.168.77.5" }],
+        dnats: [
+          ...set.dnats,
+          {
+            name: "far",
+            eip: "eip-11",
+            protocol: "tcp",
+            externalPort: 9090,
+            internalIp: "192.168.77.6",
+            internalPort: 81,
+          },
+        ],
+      };
+      await gw.api.putSet(far, "?wait=1s");
+      const syn: Segment = { ...stray, acknowledgement: 0, flags: ["SYN"] };
+      const leads = ({ destination }: Segment) => destination.startsWith("192.168.77.");
+      let port = 41_000;
+      /** A new flow to each, from the outside and from a pod. */
+      const beginFlows = () => {
+        for (const [destination, destinationPort] of [
+          ["203.0.113.13", 80],
+          ["203.0.113.11", 9090],
+        ] as const)
+          for (const [link, source, mac] of [
+            [outside, labAddresses.outside, gatewayMacs.net1],
+            [outside, "198.51.100.9", gatewayMacs.net1],
+            [pod2, "10.0.1.6", gatewayMacs.eth0],
+          ] as const)
+            link.send({ ...syn, source, sourcePort: ++port, destination, destinationPort }, mac);
+      };
+      const misrouted = () => dropped(gw, "ingress", "guard_misrouted");
+      const before = await misrouted();
+      beginFlows();
+      await until("each to be counted", async () => (await misrouted()) === before + 6);
+      t.same(outside.seen.filter(leads), [], "by the default route");
+
+      await gw.lab.exec("gw", ["nft", "add", "table", "ip", "other"]);
+      for (const line of [
+        "add chain ip other pre { type nat hook prerouting priority -150; }",
+        "add rule ip other pre ip daddr 203.0.113.254 tcp dport 7000 dnat to 192.168.77.9",
+      ])
+        await gw.lab.exec("gw", ["nft", line]);
+      outside.send(
+        { ...syn, sourcePort: ++port, destination: labAddresses.external, destinationPort: 7000 },
+        gatewayMacs.net1,
+      );
+      await outside.find("another program's DNAT", ({ destination }) => destination === "192.168.77.9");
+      await gw.lab.exec("gw", ["nft", "delete", "table", "ip", "other"]);
+
+      await gw.lab.ip("gw", "route add 192.168.77.0/24 via 10.0.1.6 dev eth0");
+      const counted = await misrouted();
+      beginFlows();
+      for (const destination of ["192.168.77.5", "192.168.77.6"])
+        await pod2.find(
+          `${destination}, by its route into the VPC`,
+          (one) => one.destination === destination,
+        );
+      t.equal(await misrouted(), counted, "nothing of it is dropped");
+      await gw.lab.ip("gw", "route delete 192.168.77.0/24");
+      await gw.api.putSet({ ...set, generation: 3 }, "?wait=10s");
     });
 
     await t.test(

@@ -8,13 +8,8 @@ import { type BarrierPart, planGuardElements } from "../gate/barrier.ts";
 import type { GateContext, Gates } from "../gate-state.ts";
 import { compareGuardPart, type GuardUsers } from "../guard.ts";
 import type { GatePart } from "../rules-planner.ts";
-import {
-  findGuard,
-  planFilterPart,
-  planFilterRemovals,
-  wantedFilterChunked,
-  wantedNoFilter,
-} from "./filter.ts";
+import { planFilterPart, planFilterRemovals, wantedFilterChunked, wantedNoFilter } from "./filter.ts";
+import { findGuard } from "./guard-chains.ts";
 import type { IptablesObserved } from "./observed.ts";
 import { isFilterBfdGateClosed, isFilterGateClosed } from "./owned.ts";
 import type { FindRule } from "./part.ts";

@@ -44,6 +44,10 @@ t.test("the kernel's spellings of one rule are one value", async (t) => {
       "-m conntrack --ctstate DNAT --ctorigdst 203.0.113.1 -j DROP",
     ],
     [
+      "-m conntrack --ctdir ORIGINAL --ctstate DNAT -j DROP",
+      "-m conntrack --ctstate DNAT --ctdir ORIGINAL -j DROP",
+    ],
+    [
       "-p tcp -m tcp --dport 81 -m statistic --mode random --probability 0.3333333333 -j DROP",
       "-p tcp -m statistic --mode random --probability 0.33333333349 -m tcp --dport 81 -j DROP",
     ],
@@ -362,15 +366,21 @@ t.test("mangle and filter", async (t) => {
   t.same(filter.rules("FORWARD"), ["-j NATGW_GATE", "-j NATGW_GUARD", "-j ACCEPT"]);
   t.same(filter.rules("NATGW_GATE"), ["-i eth0 -o net1 -j DROP"]);
   const invalid = "-m conntrack --ctstate INVALID -j";
-  t.same(
-    filter.rules("NATGW_GUARD"),
-    ["FIPS", "BACKENDS", "CLIENTS"].map((chain) => `-i eth0 -o net1 ${invalid} NATGW_${chain}`),
-  );
+  t.same(filter.rules("NATGW_GUARD"), [
+    ...["FIPS", "BACKENDS", "CLIENTS"].map((chain) => `-i eth0 -o net1 ${invalid} NATGW_${chain}`),
+    ...["FIPS", "BACKENDS"].map(
+      (chain) => `-o net1 -m conntrack --ctstate DNAT --ctdir ORIGINAL -j NATGW_TO_${chain}`,
+    ),
+  ]);
   t.same(filter.rules("INPUT"), ["-j NATGW_INPUT"]);
   t.same(filter.rules("NATGW_INPUT"), [`${invalid} NATGW_EIPS`]);
   t.match(
     filter.rules("NATGW_BACKENDS")[0],
     /^-s 10\.0\.1\.\d+\/32 -p \w+ -m \w+ --sport \d+ -j NATGW_DROP_OUT$/,
+  );
+  t.match(
+    filter.rules("NATGW_TO_BACKENDS")[0],
+    /^-d 10\.0\.1\.\d+\/32 -p \w+ -m \w+ --dport \d+ -j NATGW_DROP_AWAY$/,
   );
   t.equal(filter.rules("NATGW_EIPS").length, full.eips.length);
   const opened = planTable(wantedFilter(full, wantedGuard(full), gatesOf("open")), filter.read());

@@ -180,7 +180,8 @@ for (const variant of ["nft", "legacy"] as const) {
   t.test(`${variant}: after a single change only its chain is read back`, async (t) => {
     const { kernel, dataplane, incremental, seen, base, plan, after } = await narrow();
     t.equal(base, seen);
-    t.equal(plan.changes.length, 6, "the guard's with them");
+    // Without nf_tables, what goes to a FIP has a rule of its own.
+    t.equal(plan.changes.length, variant === "legacy" ? 8 : 6, "the guard's with them");
     t.same(
       kernel.takeCalls(),
       variant === "legacy"
