@@ -49,6 +49,11 @@ export class Pass {
   readonly #writer: StepWriter;
   readonly #judge = new StableJudge();
   readonly #notifier: ArpNotifier;
+  /**
+   * True after a repair, until all is read anew: what was missing may only have been missing in a tool's output, and is
+   * there twice now.
+   */
+  #isDoubtful = false;
 
   constructor(deps: PassDeps) {
     const { subsystems, timeLimits, clock } = deps;
@@ -74,7 +79,7 @@ export class Pass {
 
   /** The same, and trusts no earlier reading. */
   observeAnew(signal: AbortSignal): Promise<Snapshot> {
-    for (const subsystem of this.#deps.subsystems) subsystem.forget?.();
+    this.#forgetReadings();
     return this.observe(signal);
   }
 
@@ -98,6 +103,7 @@ export class Pass {
   async run(request: PassRequest, signal: AbortSignal): Promise<PassResult> {
     const { store, epoch, subsystems, gatekeeper, adoption } = this.#deps;
     let state = store.current;
+    if (request.isResync && this.#isDoubtful) this.#forgetReadings();
     const before = await this.#reader.read(request, signal);
     if (adoption.awaitsRestart)
       return unadoptedResult(state, before, await this.#planner.plan(state, before));
@@ -130,6 +136,7 @@ export class Pass {
     const work = await this.#openAndCleanUp({ state, before, after, planAfter, applied }, request, signal);
 
     const result = await this.#judgeAndAnnounce(work, review, [...failures, ...work.applied.failures]);
+    this.#isDoubtful ||= result.repairs.length > 0;
     const isDone = isDoneBy(work.planAfter);
     for (const subsystem of subsystems) subsystem.onPassEnd?.({ isDone });
     return result;
@@ -161,6 +168,11 @@ export class Pass {
       nextExpiryMs(state, clock.instant(), expiredLeases),
       gatekeeper.dueInMs(state),
     ]);
+  }
+
+  #forgetReadings(): void {
+    this.#isDoubtful = false;
+    for (const subsystem of this.#deps.subsystems) subsystem.forget?.();
   }
 
   /** Steps that wait until everything else is verified: opening the gates, removing another dataplane. */
