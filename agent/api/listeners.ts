@@ -48,8 +48,11 @@ const limits = {
   requireHostHeader: false,
 } as const;
 const sweepMs = 20;
-/** Connections that the kernel keeps until they are accepted: a crowd that comes at once turns nobody else away. */
-const backlog = 2_048;
+/**
+ * Connections that the kernel keeps until they are accepted: a crowd that comes at once turns nobody else away (EAGAIN on a Unix
+ * socket). No more than `net.core.somaxconn`, which is 4,096 since Linux 5.4.
+ */
+const backlog = 4_096;
 
 /**
  * Listens on a Unix socket. Removes a stale socket file.

@@ -24,6 +24,7 @@ interface Target {
   readonly tcp: NetConnectOpts;
   /** The maximum resident memory so far. */
   peakKib(): number;
+  signal(name: NodeJS.Signals): void;
 }
 
 async function serve(t: Test, objects: number, settings: Partial<ApiSettings> = {}): Promise<Target> {
@@ -42,6 +43,7 @@ async function serve(t: Test, objects: number, settings: Partial<ApiSettings> = 
     unix: { path },
     tcp: { host, port: Number(port) },
     peakKib: () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]),
+    signal: (name) => child.kill(name),
   };
 }
 
@@ -178,6 +180,18 @@ t.test("a new connection does not give way before its request may be there", asy
     await crowd(t, where, 60);
     await until("the first to be closed", () => others[0]?.destroyed);
     t.equal((await ask(where, "GET", "/v1/eips")).status, 200);
+  }
+});
+
+t.test("thousands who connect while nobody accepts turn nobody away", async (t) => {
+  const target = await serve(t, 10);
+  for (const where of [target.unix, target.tcp]) {
+    target.signal("SIGSTOP");
+    await crowd(t, where, 3_000);
+    const last = await open(where);
+    last.write(requestText("GET", "/livez", ["connection: close"]));
+    target.signal("SIGCONT");
+    t.equal((await readAnswer(last)).status, 200);
   }
 });
 
