@@ -22,20 +22,26 @@ export interface UdpFlows {
   readonly port: number;
   readonly firstPort: number;
   readonly count: number;
+  /** One of the namespace's addresses. Absent: the kernel takes one. */
+  readonly from?: string;
 }
 
 /**
  * On a veth the call returns when the gateway has forwarded or dropped the last one. All on one CPU: on two, packets of two flows may
  * get the same port at the same time, and the kernel drops one of them.
  */
-export function sendUdpFlows(namespace: string, { address, port, firstPort, count }: UdpFlows): void {
+export function sendUdpFlows(
+  namespace: string,
+  { address, port, firstPort, count, from = "0.0.0.0" }: UdpFlows,
+): void {
   const leave = enterNamespace(namespace);
   checked("sched_setaffinity", setAffinity(0, firstCpu.length, firstCpu));
   try {
-    const to = socketAddress(toU32(parseIp(address) ?? fail(address)), port);
+    const to = socketAddress(numberOf(address), port);
+    const source = numberOf(from);
     for (let own = firstPort; own < firstPort + count; own++) {
       const fd = checked("socket", socket(AF_INET, SOCK_DGRAM, 0));
-      checked("bind", bind(fd, socketAddress(0, own), 16));
+      checked("bind", bind(fd, socketAddress(source, own), 16));
       checked("sendto", sendto(fd, Uint8Array.of(1), 1, 0, to, 16));
       close(fd);
     }
@@ -43,6 +49,10 @@ export function sendUdpFlows(namespace: string, { address, port, firstPort, coun
     setAffinity(0, everyCpu.length, everyCpu);
     leave();
   }
+}
+
+function numberOf(address: string): number {
+  return toU32(parseIp(address) ?? fail(address));
 }
 
 function checked(what: string, result: number): number {
