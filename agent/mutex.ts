@@ -5,7 +5,9 @@ export class Mutex {
   /** Runs `task` after all earlier tasks have ended, successfully or not. */
   run<T>(task: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(task, task);
-    this.#last = turn.catch(() => undefined);
+    // Without the result, which may be large.
+    const nothing = () => undefined;
+    this.#last = turn.then(nothing, nothing);
     return turn;
   }
 }

@@ -3,12 +3,19 @@ import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { checkIfMatch } from "../../../lib/admission/writes.ts";
 import type { Chunked } from "../../../lib/chunked.ts";
-import { type Inventory, inventory, type Role } from "../../../lib/inventory/inventory.ts";
+import {
+  type Inventory,
+  type InventoryInput,
+  inventory,
+  type Role,
+} from "../../../lib/inventory/inventory.ts";
+import { isSameSet, memoizeBrieflyChunked, stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { parseIp } from "../../../lib/model/families.ts";
 import { addressOf, type Ip } from "../../../lib/model/ip.ts";
 import { objectId } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+import { Mutex } from "../../mutex.ts";
 import type { RouteContext } from "../deps.ts";
 import { parseIfMatch } from "../etag.ts";
 import type { ViewPort } from "../ports.ts";
@@ -30,6 +37,7 @@ const holders = {
 const nothingSeen: ObservedNetwork = { links: [], addresses: [], routes: [], sysctls: new Map() };
 
 export function inventoryRoutes(app: FastifyInstance, context: RouteContext): void {
+  const inventories = new Inventories(context);
   app.get(
     "/v1/inventory",
     {
@@ -43,7 +51,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
     async (_request, reply) => {
       await context.answers.reserve(reply);
       const observed = context.reconciler.network !== undefined;
-      return { observed, ...(await context.answers.turns.run(takeInventory(context))) };
+      return { observed, ...(await inventories.take()) };
     },
   );
 
@@ -64,7 +72,7 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
       checkIfMatch(context.state.current, ifMatch);
       const ip = parseIp(request.params.ip);
       if (ip === undefined) throw notFound("An address of that form");
-      await refuseUnlessOrphan(context, ip);
+      await refuseUnlessOrphan(context, inventories, ip);
       return context.reconciler.release(
         { address: ip, ifMatch },
         requestSignal(reply, context.stopping, releaseDeadlineMs),
@@ -74,11 +82,11 @@ export function inventoryRoutes(app: FastifyInstance, context: RouteContext): vo
 }
 
 /** @throws `conflict` if it is desired, `in-use` if it is the gateway's own or its next hop, else `not-found` */
-async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> {
+async function refuseUnlessOrphan(context: RouteContext, inventories: Inventories, ip: Ip): Promise<void> {
   if (context.reconciler.network === undefined) {
     throw new GatewayError("internal", "The kernel has not been read yet; try again");
   }
-  const { addresses } = await context.answers.turns.run(takeInventory(context));
+  const { addresses } = await inventories.take();
   const entry = addresses.find((address) => address.ip === ip);
   if (entry === undefined) throw notFound(ip);
   if (entry.users.length > 0) {
@@ -93,26 +101,56 @@ async function refuseUnlessOrphan(context: RouteContext, ip: Ip): Promise<void> 
   }
 }
 
-/** The inventory of the current state and observation, in parts. Its input is immutable. */
-function takeInventory({ board, reconciler, settings }: RouteContext): Chunked<Inventory> {
-  const view = board.view();
-  const { network = nothingSeen, ownAddresses: own, orphans } = reconciler;
-  const { desired, ledger } = view.state;
-  const gateway = desired.gateway.defaultGateway ?? settings.fallbackGateway;
-  const { externalInterface } = settings;
-  return (function* () {
-    const contested = yield* contestedOf(view);
-    return yield* inventory({
+/**
+ * The inventory of the current state and observation. One is computed at a time, and all who ask while nothing changes get
+ * the same: of many objects it takes some 20 MiB.
+ */
+class Inventories {
+  readonly #context: RouteContext;
+  readonly #mutex = new Mutex();
+  readonly #stable = stabilize<ReadonlySet<Ip>>(isSameSet);
+  readonly #compute = memoizeBrieflyChunked(inventoryOf);
+
+  constructor(context: RouteContext) {
+    this.#context = context;
+  }
+
+  take(): Promise<Inventory> {
+    return this.#mutex.run(() => this.#context.answers.turns.run(this.#take()));
+  }
+
+  *#take(): Chunked<Inventory> {
+    const { board, reconciler, settings } = this.#context;
+    const view = board.view();
+    const { network = nothingSeen, ownAddresses, orphans } = reconciler;
+    const { desired, ledger } = view.state;
+    const gateway = desired.gateway.defaultGateway ?? settings.fallbackGateway;
+    const contested = this.#stable(yield* contestedOf(view));
+    return yield* this.#compute(
       desired,
-      network,
-      own,
-      orphans,
       ledger,
+      network,
+      ownAddresses,
+      orphans,
       gateway,
-      externalInterface,
+      settings.externalInterface,
       contested,
-    });
-  })();
+    );
+  }
+}
+
+/** Memoized by the identity of each. */
+function inventoryOf(
+  desired: InventoryInput["desired"],
+  ledger: InventoryInput["ledger"],
+  network: InventoryInput["network"],
+  own: InventoryInput["own"],
+  orphans: InventoryInput["orphans"],
+  gateway: InventoryInput["gateway"],
+  externalInterface: InventoryInput["externalInterface"],
+  contested: InventoryInput["contested"],
+): Chunked<Inventory> {
+  return inventory({ desired, ledger, network, own, orphans, gateway, externalInterface, contested });
 }
 
 /** EIPs that another host answered for. */

@@ -991,6 +991,32 @@ t.test("inventory and release", async (t) => {
   });
 });
 
+t.test("all who ask for the inventory at once get one that is computed once", async (t) => {
+  const api = await populated();
+  let looks = 0;
+  const look = () => {
+    const held = [
+      { interface: "net1", address: "203.0.113.2", prefixLength: 24, isSecondary: false, label: "" },
+    ];
+    const addresses = new Proxy(held as never[], {
+      get(target, key, receiver) {
+        if (key === "0") looks++;
+        return Reflect.get(target, key, receiver);
+      },
+    });
+    looks = 0;
+    api.reconciler.network = { links: [], routes: [], sysctls: new Map(), addresses };
+  };
+  look();
+  const { body } = await ask(api, "GET", "/v1/inventory");
+  const once = looks;
+  t.ok(once > 0);
+  look();
+  const all = await Promise.all(Array.from({ length: 8 }, () => ask(api, "GET", "/v1/inventory")));
+  for (const answer of all) t.same(answer.body, body);
+  t.equal(looks, once);
+});
+
 t.test("probes, metrics and the log", async (t) => {
   const api = testApi();
   api.board.isReady = false;
