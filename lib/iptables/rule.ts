@@ -73,7 +73,11 @@ export function makeRule(given: RuleSpec): Rule {
 
 /** A jump without conditions. */
 export function jumpTo(chain: string): Rule {
-  return makeRule({ target: { kind: "jump", chain } });
+  return makeRule({ target: jumpTarget(chain) });
+}
+
+export function jumpTarget(chain: string) {
+  return { kind: "jump", chain } as const;
 }
 
 /**

@@ -3,18 +3,14 @@ import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import { checkIfMatch } from "../../../lib/admission/writes.ts";
 import type { Chunked } from "../../../lib/chunked.ts";
-import {
-  type Inventory,
-  type InventoryInput,
-  inventory,
-  type Role,
-} from "../../../lib/inventory/inventory.ts";
+import { type Inventory, inventory, type Role } from "../../../lib/inventory/inventory.ts";
 import { isSameSet, memoizeBrieflyChunked, stabilize } from "../../../lib/memoize.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { parseIp } from "../../../lib/model/families.ts";
 import { addressOf, type Ip } from "../../../lib/model/ip.ts";
 import { objectId } from "../../../lib/model/names.ts";
 import type { ObservedNetwork } from "../../../lib/model/observed.ts";
+import type { State } from "../../../lib/state/state.ts";
 import { Mutex } from "../../mutex.ts";
 import type { RouteContext } from "../deps.ts";
 import { parseIfMatch } from "../etag.ts";
@@ -109,7 +105,19 @@ class Inventories {
   readonly #context: RouteContext;
   readonly #mutex = new Mutex();
   readonly #stable = stabilize<ReadonlySet<Ip>>(isSameSet);
-  readonly #compute = memoizeBrieflyChunked(inventoryOf);
+  readonly #compute = memoizeBrieflyChunked(
+    (
+      { desired, ledger }: State,
+      network: ObservedNetwork,
+      own: ReadonlySet<Ip>,
+      orphans: ReadonlySet<Ip>,
+      contested: ReadonlySet<Ip>,
+    ) => {
+      const { externalInterface, fallbackGateway } = this.#context.settings;
+      const gateway = desired.gateway.defaultGateway ?? fallbackGateway;
+      return inventory({ desired, ledger, network, own, orphans, contested, gateway, externalInterface });
+    },
+  );
 
   constructor(context: RouteContext) {
     this.#context = context;
@@ -120,37 +128,12 @@ class Inventories {
   }
 
   *#take(): Chunked<Inventory> {
-    const { board, reconciler, settings } = this.#context;
+    const { board, reconciler } = this.#context;
     const view = board.view();
     const { network = nothingSeen, ownAddresses, orphans } = reconciler;
-    const { desired, ledger } = view.state;
-    const gateway = desired.gateway.defaultGateway ?? settings.fallbackGateway;
     const contested = this.#stable(yield* contestedOf(view));
-    return yield* this.#compute(
-      desired,
-      ledger,
-      network,
-      ownAddresses,
-      orphans,
-      gateway,
-      settings.externalInterface,
-      contested,
-    );
+    return yield* this.#compute(view.state, network, ownAddresses, orphans, contested);
   }
-}
-
-/** Memoized by the identity of each. */
-function inventoryOf(
-  desired: InventoryInput["desired"],
-  ledger: InventoryInput["ledger"],
-  network: InventoryInput["network"],
-  own: InventoryInput["own"],
-  orphans: InventoryInput["orphans"],
-  gateway: InventoryInput["gateway"],
-  externalInterface: InventoryInput["externalInterface"],
-  contested: InventoryInput["contested"],
-): Chunked<Inventory> {
-  return inventory({ desired, ledger, network, own, orphans, gateway, externalInterface, contested });
 }
 
 /** EIPs that another host answered for. */

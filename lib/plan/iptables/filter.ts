@@ -17,7 +17,7 @@
 import { type Chunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import { hostMask } from "../../iptables/masked.ts";
 import { appendRule, deleteRule, insertRule, resetChain, restoreInput } from "../../iptables/restore.ts";
-import { jumpTo, makeRule, type Rule, type RuleSpec } from "../../iptables/rule.ts";
+import { jumpTarget, jumpTo, makeRule, type Rule, type RuleSpec } from "../../iptables/rule.ts";
 import type { TableRules } from "../../iptables/save.ts";
 import type { ApiGuard } from "../../model/api-guard.ts";
 import type { Change } from "../../model/change.ts";
@@ -65,7 +65,7 @@ export function* wantedFilterChunked(
   const between = (outInterface: InterfaceName) => ({ inInterface: program.vpcInterface, outInterface });
   const outside = (yield* outsideInterfaces(program)).map(between);
   const drop = { kind: "drop" } as const;
-  const to = (chain: string) => ({ ctState: "INVALID", target: jump(chain) }) as const;
+  const to = (chain: string) => ({ ctState: "INVALID", target: jumpTarget(chain) }) as const;
   const gate = chain(
     "NATGW_GATE",
     outside.map((ways) => makeRule({ ...ways, target: drop })),
@@ -74,7 +74,7 @@ export function* wantedFilterChunked(
     ...outside.flatMap((ways) => guardedSources.map(({ chain }) => makeRule({ ...ways, ...to(chain) }))),
     ...outside.flatMap(({ outInterface }) =>
       guardedTargets.map(({ chain }) =>
-        makeRule({ outInterface, ctState: "DNAT", ctDirection: "ORIGINAL", target: jump(chain) }),
+        makeRule({ outInterface, ctState: "DNAT", ctDirection: "ORIGINAL", target: jumpTarget(chain) }),
       ),
     ),
   ]);
@@ -138,12 +138,14 @@ export function apiChains({ ports, open }: ApiGuard) {
     if (ip === undefined) return [];
     const destination = hostMask(ip, familyOf(ip));
     const spec = { destination, inInterface: name, protocol, destinationPort: port };
-    return [makeRule({ ...spec, target: jump("RETURN") })];
+    return [makeRule({ ...spec, target: jumpTarget("RETURN") })];
   });
   return {
     first: chain("NATGW_API", [
-      makeRule({ inInterface, target: jump("RETURN") }),
-      ...ports.map((port) => makeRule({ protocol, destinationPort: port, target: jump("NATGW_API_IN") })),
+      makeRule({ inInterface, target: jumpTarget("RETURN") }),
+      ...ports.map((port) =>
+        makeRule({ protocol, destinationPort: port, target: jumpTarget("NATGW_API_IN") }),
+      ),
     ]),
     second: chain("NATGW_API_IN", [
       makeRule({ ctState: "DNAT", target: { kind: "drop" } }),
@@ -151,10 +153,6 @@ export function apiChains({ ports, open }: ApiGuard) {
       makeRule({ target: { kind: "drop" } }),
     ]),
   };
-}
-
-function jump(chain: string) {
-  return { kind: "jump", chain } as const;
 }
 
 function chain(name: string, rules: readonly Rule[]): WantedChain {

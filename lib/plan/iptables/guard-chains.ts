@@ -4,7 +4,7 @@
  */
 import { type Chunked, filterChunked, forEachChunked, mapChunked } from "../../chunked.ts";
 import { hostMask, type MaskedAddress, parseMasked } from "../../iptables/masked.ts";
-import { makeRule, type Rule } from "../../iptables/rule.ts";
+import { jumpTarget, makeRule, type Rule } from "../../iptables/rule.ts";
 import type { TableRules } from "../../iptables/save.ts";
 import { familyOf } from "../../model/families.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -82,7 +82,7 @@ export function guardRule({ set, side, end }: ObjectChain, key: string): Rule {
   const isSource = side === "source";
   const from = (masked: MaskedAddress | undefined) =>
     isSource ? { source: masked } : { destination: masked };
-  const target = { kind: "jump", chain: end } as const;
+  const target = jumpTarget(end);
   switch (set) {
     case "fips":
     case "eips":

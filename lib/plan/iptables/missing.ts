@@ -1,7 +1,7 @@
 /** Finds, for each object, rules that were not read back, or that are present but cannot take effect. */
 import { type Chunked, everyNth, forEachChunked, runSync } from "../../chunked.ts";
 import { hostMask } from "../../iptables/masked.ts";
-import { makeRule, type Rule } from "../../iptables/rule.ts";
+import { jumpTarget, makeRule, type Rule } from "../../iptables/rule.ts";
 import type { RuleDump, TableRules } from "../../iptables/save.ts";
 import type { Family } from "../../model/family.ts";
 import type { ObjectId } from "../../model/names.ts";
@@ -93,7 +93,7 @@ function* checkServices(
       destination: hostMask(dnat.eip, family),
       protocol: dnat.protocol,
       destinationPort: dnat.externalPort,
-      target: { kind: "jump", chain },
+      target: jumpTarget(chain),
     });
     const shadow = shadows.shadowOf(rule);
     if (shadow !== undefined && !found.has(object))
