@@ -3,8 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 import { type AskedPass, DryRuns } from "../../../../../agent/reconciler/operations/dry-run.ts";
 import { emptyState } from "../../../../../lib/state/state.ts";
-import { Player } from "../../../../support/model-kernel/player.ts";
-import type { Step } from "../../../../support/model-kernel/script.ts";
+import { leaveOut, pass, playOneFip } from "../../../../support/model-kernel/one-fip.ts";
 
 const forever = new AbortController().signal;
 
@@ -42,15 +41,7 @@ t.test("one at a time, and abandoned requests are not planned", async (t) => {
 });
 
 t.test("a dry run during a pass finds the same, and does not disturb the pass", async (t) => {
-  const player = new Player("nft");
-  t.teardown(() => player.stop());
-  const pass: Step = { do: "pass", isResync: true, during: [] };
-  await player.play([
-    { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
-    { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
-    pass,
-    pass,
-  ]);
+  const player = await playOneFip(t);
   const converged = await player.agent.preview();
   t.same(converged.changes, [], "a converged gateway");
   const [preview] = await Promise.all([player.agent.preview(), player.play([pass])]);
@@ -61,25 +52,13 @@ t.test("a dry run during a pass finds the same, and does not disturb the pass", 
 t.test(
   "a rule that a tool left out of its output is found by a reading that trusts no earlier one",
   async (t) => {
-    const player = new Player("nft");
-    t.teardown(() => player.stop());
-    const pass: Step = { do: "pass", isResync: true, during: [] };
-    await player.play([
-      { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
-      { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
-      pass,
-      pass,
-    ]);
+    const player = await playOneFip(t);
     const stray = "-s 192.0.2.1/32 -j RETURN";
     const { kernel } = player;
-    const honest = kernel.command.bind(kernel);
-    kernel.command = (argv, options) => {
-      const output = honest(argv, options);
-      return { ...output, stdout: output.stdout.replace(`-A EXCLUSIVE_DNAT ${stray}\n`, "") };
-    };
+    const beHonest = leaveOut(kernel, `-A EXCLUSIVE_DNAT ${stray}\n`);
     await player.play([{ do: "stray rule", chain: "EXCLUSIVE_DNAT", rule: stray }]);
     t.same((await player.agent.preview()).changes, []);
-    kernel.command = honest;
+    beHonest();
     t.same((await player.agent.preview()).changes, [], "the kernel says that nothing changed since");
     t.match((await player.agent.audit()).changes, [{ action: "remove", text: `-D EXCLUSIVE_DNAT ${stray}` }]);
   },

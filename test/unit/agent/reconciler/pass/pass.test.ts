@@ -1,21 +1,11 @@
 /** A full pass over the model kernel, where parts of it cannot be done, or a tool lies. */
 import t from "tap";
-import { Player } from "../../../../support/model-kernel/player.ts";
-import type { Step } from "../../../../support/model-kernel/script.ts";
-
-const pass: Step = { do: "pass", isResync: true, during: [] };
+import { leaveOut, pass, playOneFip } from "../../../../support/model-kernel/one-fip.ts";
 
 t.test("while the disk is full, an address is repaired, and one that the ledger lacks waits", async (t) => {
-  const player = new Player("nft");
-  t.teardown(() => player.stop());
+  const player = await playOneFip(t);
   const held = () =>
     player.kernel.network.observe().addresses.some(({ address }) => address === "203.0.113.10");
-  await player.play([
-    { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
-    { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
-    pass,
-    pass,
-  ]);
   t.ok(held());
   const place = { interface: "net1" as never, address: "203.0.113.10" as never, prefixLength: 24 };
   player.kernel.network.removeAddress(place);
@@ -36,29 +26,18 @@ for (const dataplane of ["nft", "legacy", "legacy without nft"] as const)
   t.test(
     `${dataplane}: a rule that is there twice because a tool left it out is removed by the next resync`,
     async (t) => {
-      const player = new Player(dataplane);
-      t.teardown(() => player.stop());
-      await player.play([
-        { do: "put", kind: "eip", spec: { name: "e0", address: "203.0.113.10/24" } },
-        { do: "put", kind: "fip", spec: { name: "f0", eip: "e0", internalIp: "10.0.1.5" } },
-        pass,
-        pass,
-      ]);
+      const player = await playOneFip(t, dataplane);
       const { kernel } = player;
       const held = () => kernel.tables.rules("nat", "EXCLUSIVE_DNAT").length;
       t.equal(held(), 1);
-      const honest = kernel.command.bind(kernel);
-      kernel.command = (argv, options) => {
-        const output = honest(argv, options);
-        return { ...output, stdout: output.stdout.replace(/^-A EXCLUSIVE_DNAT -d .*\n/m, "") };
-      };
+      const beHonest = leaveOut(kernel, /^-A EXCLUSIVE_DNAT -d .*\n/m);
       // What changed makes the agent read.
       await player.play([
         { do: "stray rule", chain: "SHARED_SNAT", rule: "-s 192.0.2.1/32 -j RETURN" },
         pass,
       ]);
       t.ok(held() > 1, "it was taken for missing");
-      kernel.command = honest;
+      beHonest();
       await player.play([pass, pass]);
       t.equal(held(), 1);
     },
