@@ -4,9 +4,9 @@
  * Eip.
  */
 
-import { onTheWire } from "../../lib/accounting.ts";
 import { type Chunked, everyNth } from "../../lib/chunked.ts";
 import type { CounterSet, RawCounts, RawTraffic } from "../../lib/nftables/accounting.ts";
+import { onTheWire } from "../../lib/nftables/segments.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** The label of all Eips beyond the limit. An Eip of this name is counted with them. */

@@ -6,9 +6,10 @@
  *       set eips    { type ipv4_addr; 203.0.113.10 }
  *       set in      { type ipv4_addr; flags dynamic; counter; 203.0.113.10 counter packets 12 bytes 9000 }
  *       set in_gso, in_push, out, out_gso, out_push: the same
+ *       set full    { typeof meta length; flags constant; 2936, 2948, 4396, 4420, … }
  *       chain prerouting { type filter hook prerouting priority -300;
  *         iifname "net1" ip daddr @eips update @in { ip daddr } meta length > 1500 update @in_gso { ip daddr } \
- *           meta l4proto tcp tcp flags & psh != 0 update @in_push { ip daddr }
+ *           meta l4proto tcp tcp flags & psh != 0 meta length != @full update @in_push { ip daddr }
  *       }
  *       chain postrouting { type filter hook postrouting priority 310;
  *         the same with oifname, ip saddr and out
@@ -20,7 +21,7 @@
  *
  * The rules see packets before NAT on their way in, and after everything that may drop them on their way out. A packet
  * longer than the MTU stands for several on the wire (GSO, GRO): it is counted a second time, and a third time if the last
- * of them may be short, so that lib/accounting.ts can tell how many.
+ * of them may be short, so that segments.ts can tell how many.
  */
 import type { Chunked } from "../chunked.ts";
 import { isSameSetChunked } from "../memoize.ts";
@@ -35,12 +36,21 @@ export const accountingTable = "natgw_acct";
 /** The set of all EIPs. */
 export const eipSet = "eips";
 
-/** The sets of counters: all packets to or from an EIP, the large ones, and those of TCP among these with PSH. */
+/** The set of the lengths that full segments have together. */
+export const fullSet = "full";
+
+/**
+ * The sets of counters: all packets to or from an EIP, the large ones, and those of TCP among these that end in a short
+ * segment.
+ */
 export const counterSets = ["in", "in_gso", "in_push", "out", "out_gso", "out_push"] as const;
 export type CounterSet = (typeof counterSets)[number];
 
-/** The elements of all these sets. */
+/** The elements of {@link eipSet} and of these sets. */
 export const addressSet: ElementMap = { key: [field.address], value: [], isInterval: false };
+
+/** The elements of {@link fullSet}. */
+export const lengthSet: ElementMap = { key: [field.length], value: [], isInterval: false };
 
 /** An interface where packets are counted. */
 export interface AccountedInterface {

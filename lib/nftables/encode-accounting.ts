@@ -11,6 +11,8 @@ import {
   type CounterSet,
   counterSets,
   eipSet,
+  fullSet,
+  lengthSet,
   type RawCounts,
 } from "./accounting.ts";
 import { encodeList } from "./encode-elements.ts";
@@ -34,9 +36,11 @@ import {
   deleteTable,
   newAddressSet,
   newChain,
+  newFieldSet,
   newRule,
   newTable,
 } from "./frame-messages.ts";
+import { fullLengths } from "./segments.ts";
 import {
   elementAttribute,
   elementListAttribute,
@@ -59,6 +63,14 @@ const toldZeros = [bytesAttribute(6, new Uint8Array(8)), netU32Attribute(9, 0)];
 
 /** User data for nft: keys (0) are big-endian (2). */
 const keysAreBigEndian = bytesAttribute(setAttribute.userdata, Uint8Array.of(0, 4, 2, 0, 0, 0));
+/**
+ * User data for nft, which has no type for a length: keys (0) are in host byte order (1) and have the type (3) of an
+ * expression (0), meta (9), whose key (1, 0) is the length (0).
+ */
+const lengthKeys = bytesAttribute(
+  setAttribute.userdata,
+  Uint8Array.of(0, 4, 1, 0, 0, 0, 3, 14, 0, 4, 9, 0, 0, 0, 1, 6, 0, 4, 0, 0, 0, 0),
+);
 
 /** Before everything else, and after everything that may drop a packet. */
 const chains = [
@@ -111,12 +123,13 @@ export function dumpAccounted(set: CounterSet | typeof eipSet): NetlinkMessage {
   return { type: messageType.getElements, flags: 0, payload: listHeader(set) };
 }
 
-/** The table without elements. */
+/** The table without EIPs. */
 export function encodeAccountingFrame(frame: AccountingFrame): readonly NetlinkMessage[] {
   return [
     newTable(accountingTable),
     newEipSet(),
     ...counterSets.map((name, at) => newCounterSet(name, at + 2)),
+    ...newFullSet(frame),
     ...rulesOf(frame),
   ];
 }
@@ -127,6 +140,7 @@ export function accountingLines(frame: AccountingFrame): readonly string[] {
     newTable(accountingTable),
     newEipSet(),
     ...counterSets.map((name, at) => newCounterSet(name, at + 2, toldSize)),
+    ...newFullSet(frame),
     ...rulesOf(frame, toldZeros),
   ];
   return linesOf(messages, accountingTable);
@@ -176,6 +190,8 @@ function counting(
     loadPacket("tcp flags", r2),
     bitwise(r2, Uint8Array.of(tcpPush), Uint8Array.of(0)),
     compare(r2, "not equal", Uint8Array.of(0)),
+    loadMeta("length", r2),
+    member(fullSet, r2, true),
     update(`${direction}_push`, ...told),
   ];
 }
@@ -187,6 +203,23 @@ function newCounterSet(name: CounterSet, id: number, description = noDescription
     description,
     bytesAttribute(setAttribute.expression, counterExpression()),
   ]);
+}
+
+/** The kernel changes no element of a constant set that rules use, so a set with this line has these elements. */
+function newFullSet(frame: AccountingFrame): readonly NetlinkMessage[] {
+  const lengths = [...new Set(frame.flatMap(({ mtu }) => [...fullLengths(mtu)]))];
+  const size = netU32Attribute(NFTA_SET_DESC_SIZE, lengths.length);
+  const set = { table: accountingTable, name: fullSet, id: counterSets.length + 2, key: field.length };
+  return [
+    newFieldSet(set, [
+      lengthKeys,
+      netU32Attribute(setAttribute.flags, setFlag.constant),
+      bytesAttribute(setAttribute.description, lengths.length === 0 ? new Uint8Array() : size),
+    ]),
+    ...chunksOf(lengths.map(String)).map((some) =>
+      keysMessage(messageType.newElements, messageFlag.create, fullSet, some),
+    ),
+  ];
 }
 
 type Seed = readonly [eip: string, counted: Counted];
@@ -215,7 +248,7 @@ function seedElement(eip: string, counted: Counted): Uint8Array {
 function keysMessage(type: number, flags: number, set: string, keys: readonly string[]): NetlinkMessage {
   const payload = encodeList(
     listHeader(set),
-    addressSet,
+    set === fullSet ? lengthSet : addressSet,
     keys.map((key) => [key, ""]),
   );
   return { type, flags, payload };

@@ -171,9 +171,9 @@ export function lookupUnnamed(name: string, id: number): Expression {
   return expression("lookup", textAttribute(1, name), u32(2, 1), u32(3, 1), u32(4, id), u32(5, 0));
 }
 
-/** Goes on where the set has an element for what begins at register 1. */
-export function member(set: string): Expression {
-  return expression("lookup", textAttribute(1, set), u32(2, 1), u32(5, 0));
+/** Goes on where the set has an element for what begins at the register (or has none: NFT_LOOKUP_F_INV). */
+export function member(set: string, at: Register = register[0], isOther = false): Expression {
+  return expression("lookup", textAttribute(1, set), u32(2, at), u32(5, isOther ? 1 : 0));
 }
 
 /**

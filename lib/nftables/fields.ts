@@ -59,6 +59,9 @@ const numberField: Field = {
   parse: Number,
 };
 
+/** The length of a packet. nft has no type for it, see `lengthKeys` in encode-accounting.ts. */
+const lengthField: Field = { bytes: 4, type: 0, isHostOrder: true, format: String, parse: Number };
+
 /** nft's type "classid": a class of a queueing discipline, which is stored in host byte order. */
 const classField: Field = {
   bytes: 4,
@@ -73,6 +76,7 @@ export const field = {
   protocol: protocolField,
   port: portField,
   number: numberField,
+  length: lengthField,
   class: classField,
 } as const;
 

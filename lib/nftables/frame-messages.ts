@@ -167,10 +167,18 @@ export function newAddressSet(
   id: number,
   more: readonly Uint8Array[],
 ): NetlinkMessage {
+  return newFieldSet({ table, name, id, key: field.address }, more);
+}
+
+/** The same with keys of one field. */
+export function newFieldSet(
+  { table, name, id, key }: { table: string; name: string; id: number; key: Field },
+  more: readonly Uint8Array[],
+): NetlinkMessage {
   return message(messageType.newSet, messageFlag.create, [
     textAttribute(setAttribute.table, table),
     textAttribute(setAttribute.name, name),
-    netU32Attribute(setAttribute.keyType, field.address.type),
+    netU32Attribute(setAttribute.keyType, key.type),
     netU32Attribute(setAttribute.keyLength, fieldBytes),
     netU32Attribute(setAttribute.id, id),
     ...more,

@@ -1,6 +1,6 @@
 /** What large packets are on the wire. */
 import t from "tap";
-import { onTheWire } from "../../../lib/accounting.ts";
+import { fullLengths, onTheWire } from "../../../../lib/nftables/segments.ts";
 
 const none = { packets: 0, bytes: 0 };
 
@@ -28,4 +28,26 @@ t.test("a large packet counts as its segments, each with its header", async (t) 
 t.test("never fewer packets than were counted", async (t) => {
   const few = { packets: 5, bytes: 100 };
   t.same(onTheWire(few, few, none, 1_500), few);
+});
+
+t.test("full segments together have a known length, with timestamps and without", async (t) => {
+  const lengths = fullLengths(1_500);
+  for (const segments of [2, 3, 17, 44]) {
+    t.ok(lengths.has(52 + segments * 1_448), `${segments} with timestamps`);
+    t.ok(lengths.has(40 + segments * 1_460), `${segments} without`);
+    t.notOk(lengths.has(52 + segments * 1_448 + 1), "one byte more");
+    t.notOk(lengths.has(52 + segments * 1_448 - 1), "one byte less");
+  }
+  t.notOk(lengths.has(1_500), "one segment is no large packet");
+});
+
+t.test("no packet of IPv4 is longer than 65,535 bytes, whatever the MTU", async (t) => {
+  for (const mtu of [68, 576, 1_500, 9_000, 32_000, 65_535, 70_000]) {
+    const lengths = [...fullLengths(mtu)];
+    t.ok(lengths.length <= 2 * 255, `${mtu}: ${lengths.length} lengths`);
+    t.ok(
+      lengths.every((length) => length > mtu && length <= 65_535),
+      `${mtu}: longer than it`,
+    );
+  }
 });
