@@ -8,6 +8,7 @@
  * In this test two agents share a network. An EIP moves from one to the other with few probes, whichever probes first.
  * If both hold it, both report it. A foreign claim counts only while a host replies for the address.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { announcementsOf, type Mac } from "../../lib/arp/packet.ts";
 import type { Ip } from "../../lib/model/ip.ts";
@@ -23,6 +24,8 @@ import { startSecondGateway } from "./second-gateway.ts";
 const address = eipAddress(20) as Ip;
 const path = "eips/eip-20";
 const deadlineMs = 30_000;
+/** A frame that was sent before is heard within this time, also on a busy machine. */
+const wireDelayMs = 200;
 
 const variants = [
   ["iptables-nft", "address"],
@@ -119,6 +122,19 @@ for (const [dataplane, binding] of variants) {
         t.equal((await holder.api.delete(path)).status, 204);
       },
     );
+
+    await t.test("an EIP that is given up while another host holds it is probed for no more", async (t) => {
+      const [holder, taker] = [other, one];
+      t.equal((await holder.api.put(path, eip(20))).status, 200);
+      t.equal((await taker.api.put(path, eip(20))).status, 202);
+      await expectOthersConflict(t, taker, macs.get(holder) ?? "");
+      t.equal((await taker.api.delete(path)).status, 204);
+      const deletedAtMs = performance.now();
+      // Without the deletion the taker would ask about every second.
+      await delay(3_000);
+      t.equal(questionsOf(taker, deletedAtMs + wireDelayMs).length, 0);
+      t.equal((await holder.api.delete(path)).status, 204);
+    });
 
     await t.test("two gateways want an EIP at once: never are both Ready", async (t) => {
       const outcomes: string[] = [];

@@ -1,4 +1,5 @@
 /** Why a pass has to be a full one. */
+import { eipAddressesOf } from "../../../lib/compile/references.ts";
 import { type ObjectId, parseObjectId } from "../../../lib/model/names.ts";
 import type { PassResult } from "../pass/pass-result.ts";
 import type { PassRequest } from "../pass-request.ts";
@@ -24,6 +25,7 @@ export function whyFull(
   if (other !== undefined) return `not only a write woke it: ${other}`;
   if (written === undefined) return "too many objects were written, or the gateway";
   if (![...written].every(canBePlannedAlone)) return "objects other than Eips, FIPs and DNATs were written";
+  if (namesContested(written, base)) return "another host holds the address of a written Eip";
   return isAtRest(base) ? undefined : "the last pass left something to do or to wait for";
 }
 
@@ -31,6 +33,13 @@ export function whyFull(
 function canBePlannedAlone(id: ObjectId): boolean {
   const { kind } = parseObjectId(id);
   return kind === "eip" || kind === "fip" || kind === "dnat";
+}
+
+/** Only a full pass ends the probes for an address that is not wanted any more. */
+function namesContested(written: ReadonlySet<ObjectId>, { state, planAfter }: PassResult): boolean {
+  const { addressConflicts } = planAfter.context;
+  if (addressConflicts.size === 0) return false;
+  return [...eipAddressesOf(state.desired, [...written])].some((address) => addressConflicts.has(address));
 }
 
 /** Nothing is left to do, to wait for or to find out. */

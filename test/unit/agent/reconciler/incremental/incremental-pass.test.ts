@@ -42,6 +42,7 @@ t.test("an incremental pass ends the flows that its change contradicts", async (
     planAfter: {
       program: { family: ipv4, eips: [], fips: [], dnats: [], pools: [] },
       parts: new Map(),
+      context: { addressConflicts: new Map() },
       compileContext,
     },
   } as unknown as PassResult;
@@ -207,6 +208,7 @@ t.test("one change after another among thousands: a pass looks at what the chang
   const planAfter = {
     program: compile(state.desired, compileContext).program,
     parts: new Map(),
+    context: { addressConflicts: new Map() },
     compileContext,
   };
   const iterated = countIteratedEntries(t);

@@ -2,7 +2,7 @@
 import t from "tap";
 import { whyFull } from "../../../../../agent/reconciler/incremental/why-full.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
-import type { ObjectId } from "../../../../../lib/model/names.ts";
+import type { ObjectId, ObjectName } from "../../../../../lib/model/names.ts";
 
 const write = { reasons: ["write"], isResync: false };
 const written = new Set<ObjectId>(["fips/f", "dnats/d", "eips/e"]);
@@ -14,7 +14,10 @@ function base(compileContext = {}, more = {}): PassResult {
     hasVerifiedRules: true,
     failures: [],
     snapshot: { unread: new Map() },
-    planAfter: { compileContext: { quarantined: new Map(), probing: new Set(), ...compileContext } },
+    planAfter: {
+      context: { addressConflicts: new Map() },
+      compileContext: { quarantined: new Map(), probing: new Set(), ...compileContext },
+    },
     ...more,
   } as unknown as PassResult;
 }
@@ -45,4 +48,21 @@ t.test("everything else does", async (t) => {
     base({}, { snapshot: { unread: new Map([["rule", new Error()]]) } }),
   ];
   for (const last of unfinished) t.match(whyFull(write, last, written), "the last pass left something");
+});
+
+t.test("the probes for a contested address end with a full pass", async (t) => {
+  const eips = new Map([["e", { spec: { address: "203.0.113.10/24" } }]]);
+  const fips = new Map([["f", { spec: { eip: "e" as ObjectName } }]]);
+  const desired = { eips, fips, dnats: new Map() };
+  const after = (...contested: string[]) =>
+    ({
+      ...base({}, { state: { isSet: true, desired } }),
+      planAfter: {
+        ...base().planAfter,
+        context: { addressConflicts: new Map(contested.map((ip) => [ip, "mac"])) },
+      },
+    }) as unknown as PassResult;
+  t.match(whyFull(write, after("203.0.113.10"), new Set<ObjectId>(["eips/e"])), "another host holds");
+  t.match(whyFull(write, after("203.0.113.10"), new Set<ObjectId>(["fips/f"])), "another host holds");
+  t.equal(whyFull(write, after("203.0.113.11"), written), undefined, "another Eip's");
 });
