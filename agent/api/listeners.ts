@@ -3,12 +3,13 @@ import { once } from "node:events";
 import { chmod, lstat, unlink } from "node:fs/promises";
 import * as http from "node:http";
 import * as https from "node:https";
-import { connect, type Socket } from "node:net";
+import { connect, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { GatewayError } from "../../lib/model/errors.ts";
 import type { Endpoint } from "../config/values.ts";
 import { noteArrivals } from "../kernel/arrival.ts";
 import { makeDirectories } from "../make-directories.ts";
+import { openAcceptors } from "./acceptors.ts";
 import type { TlsContext } from "./credentials/certificates.ts";
 import { formatEndpoint, isLoopbackHost } from "./listen-address.ts";
 import { answerMalformed, Underway } from "./malformed.ts";
@@ -24,6 +25,8 @@ export interface Listener {
 export interface OpenListener extends Listener {
   readonly address: string;
   readonly server: http.Server | https.Server;
+  /** They accept connections for it. */
+  readonly acceptors: readonly Server[];
   /** Answers that are not sent yet. */
   readonly underway: ReadonlySet<http.ServerResponse>;
 }
@@ -82,7 +85,8 @@ export async function listenUnix(
   }
   await opened(server, `NATGW_SOCKET: cannot listen on ${path}`);
   await chmod(path, mode);
-  return { ...listener, address: path, server, underway: underway.all };
+  const acceptors = openAcceptors(server, backlog);
+  return { ...listener, address: path, server, acceptors, underway: underway.all };
 }
 
 /**
@@ -119,14 +123,19 @@ export async function listenTcp(
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : endpoint.port;
   const address = formatEndpoint({ host: endpoint.host, port });
-  return { ...listener, address, server, underway: underway.all };
+  const acceptors = openAcceptors(server, backlog);
+  return { ...listener, address, server, acceptors, underway: underway.all };
 }
 
 /** Accepts no more connections, gives answers in progress `drainMs`, then closes the rest. */
-export async function closeListener({ server, underway }: OpenListener, drainMs: number): Promise<void> {
+export async function closeListener(
+  { server, acceptors, underway }: OpenListener,
+  drainMs: number,
+): Promise<void> {
   if (!server.listening) return;
-  const closed = once(server, "close");
-  server.close();
+  const all = [server, ...acceptors];
+  const closed = Promise.all(all.map((one) => once(one, "close")));
+  for (const one of all) one.close();
   const deadline = setTimeout(() => server.closeAllConnections(), drainMs);
   // Node does not treat a connection without any request as idle. So close every connection without an answer in
   // progress.

@@ -51,6 +51,14 @@ export function errnoText(errno: number): string {
   return getSystemErrorMessage(-errno) ?? errnoName(errno);
 }
 
+const F_DUPFD_CLOEXEC = 1030;
+const fcntl = libcFunction<[fd: number, command: number, argument: number]>("int fcntl(int, int, int)");
+
+/** Another descriptor of the same, which programs that the agent runs do not inherit. */
+export function duplicate(fd: number): number {
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 /** Socket calls that several kinds of sockets need. */
 export const close = libcFunction<[fd: number]>("int close(int)");
 export const socket =

@@ -1,0 +1,30 @@
+/**
+ * Further handles on a listening socket. libuv accepts one connection for each handle in a turn of the event loop: with one handle, a
+ * probe that comes after a crowd would wait for as many turns as the crowd has connections.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { descriptorOf } from "../kernel/arrival.ts";
+import { duplicate } from "../kernel/libc.ts";
+
+const acceptors = 15;
+
+/**
+ * Gives a server that listens what further handles accept. Where the kernel refuses one, fewer have to do.
+ *
+ * @param backlog of the socket
+ * @returns the handles, to be closed with the server
+ */
+export function openAcceptors(server: Server, backlog: number): readonly Server[] {
+  const listening = descriptorOf(server);
+  if (listening === undefined) return [];
+  const opened: Server[] = [];
+  for (let one = 0; one < acceptors; one++) {
+    const fd = duplicate(listening);
+    if (fd < 0) break;
+    // As those of http.Server.
+    const acceptor = createServer({ allowHalfOpen: true, noDelay: true });
+    acceptor.on("connection", (socket: Socket) => server.emit("connection", socket));
+    opened.push(acceptor.listen({ fd }, backlog));
+  }
+  return opened;
+}
