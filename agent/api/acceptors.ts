@@ -24,6 +24,7 @@ export function openAcceptors(server: Server, backlog: number): readonly Server[
     // As those of http.Server.
     const acceptor = createServer({ allowHalfOpen: true, noDelay: true });
     acceptor.on("connection", (socket: Socket) => server.emit("connection", socket));
+    acceptor.on("error", () => acceptor.close());
     opened.push(acceptor.listen({ fd }, backlog));
   }
   return opened;
