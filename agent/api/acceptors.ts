@@ -6,7 +6,7 @@ import { createServer, type Server, type ServerOpts, type Socket } from "node:ne
 import { descriptorOf } from "../kernel/arrival.ts";
 import { duplicate } from "../kernel/libc.ts";
 
-const acceptors = 15;
+const acceptors = 31;
 
 /**
  * Gives a server that listens what further handles accept. Where the kernel refuses one, fewer have to do.
