@@ -1,11 +1,12 @@
 /**
- * Many clients and a neighbour on the wire at once against a real agent with 20,000 objects, while somebody damages the kernel's
- * state: memory stays bounded, probes are answered all the time, the damage is repaired, and the objects stay Ready.
+ * Many clients against a real agent with 20,000 objects, for half of the time alone, then with a neighbour on the wire at once,
+ * inventories, and somebody who damages the kernel's state: memory stays bounded, probes are answered all the time, the damage is repaired, and the objects stay Ready.
  * `scripts/soak --suite attacks` runs it for minutes.
  */
 import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
 import type { Ip } from "../../lib/model/ip.ts";
 import { ArpTape } from "../faults/arp-tape.ts";
@@ -19,7 +20,8 @@ import { startProber } from "./prober.ts";
 const seconds = Number(process.env.NATGW_SECONDS ?? 10);
 /** Only set where the machine is known to be quiet. */
 const mostProbeMs = Number(process.env.NATGW_PROBE_MS ?? Number.POSITIVE_INFINITY);
-const mostKib = 600 * 1024;
+/** Under the attacks of clients that take all they can get, and under all attacks at once. */
+const mostKib = { clients: 600 * 1024, all: 700 * 1024 };
 const objects = 20_000;
 const [readers, bodies, idlers, inventories, queries] = [200, 40, 2_000, 8, 20];
 /** In each round. */
@@ -68,15 +70,32 @@ t.test("clients that take all they can get, forged claims, and damages", async (
   };
 
   const crowd = new Crowd({ path: gw.agentOptions.socketPath });
-  const endMs = performance.now() + seconds * 1000;
+  const ofClients = () => [
+    crowd.neverRead(readers, "/v1/eips"),
+    crowd.idle(idlers),
+    crowd.sendBodies(bodies),
+  ];
+  const peakKib = () =>
+    Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${gw.agent.pid}/status`, "utf8"))?.[1]);
   let rounds = 0;
-  do {
+  const repeat = async (round: () => Promise<void>) => {
+    const endMs = performance.now() + seconds * 500;
+    do {
+      await round();
+      crowd.leave();
+      rounds++;
+    } while (performance.now() < endMs);
+  };
+  await repeat(async () => {
+    await Promise.all(ofClients());
+    await delay(1_000);
+  });
+  const clientsKib = peakKib();
+  await repeat(async () => {
     const damaged = addresses.filter((_, at) => (at + rounds) % (objects / damages) === 0);
     await writeFile(tokenFile, "two lines\nof garbage\n");
     await Promise.all([
-      crowd.neverRead(readers, "/v1/eips"),
-      crowd.idle(idlers),
-      crowd.sendBodies(bodies),
+      ...ofClients(),
       crowd.ask(inventories, "GET", "/v1/inventory"),
       crowd.ask(queries, "QUERY", "/v1/eips"),
       forgedClaims(addresses, claims, (packet) => neighbour.say(packet)),
@@ -90,17 +109,15 @@ t.test("clients that take all they can get, forged claims, and damages", async (
     t.match(degraded, [{ reason: "TokenFileInvalid" }], "nothing else is degraded");
     t.equal(degraded.length, 1);
     await writeFile(tokenFile, tokens);
-    crowd.leave();
-    rounds++;
-  } while (performance.now() < endMs);
+  });
   await stopProbing();
 
-  const peakKib = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${gw.agent.pid}/status`, "utf8"))?.[1]);
   const longest = [...probeMs].map(([path, ms]) => `${path} ${Math.round(ms)} ms`).join(", ");
   t.comment(
-    `${rounds} rounds, ${probes} probes, longest ${longest}, peak ${peakKib >> 10} MiB, answers: ${crowd.answers}`,
+    `${rounds} rounds, ${probes} probes, longest ${longest}, peak ${clientsKib >> 10} and ${peakKib() >> 10} MiB, answers: ${crowd.answers}`,
   );
-  t.ok(peakKib < mostKib, `${peakKib} KiB`);
+  t.ok(clientsKib < mostKib.clients, `${clientsKib} KiB`);
+  t.ok(peakKib() < mostKib.all, `${peakKib()} KiB`);
   t.ok(Math.max(...probeMs.values()) <= mostProbeMs, longest);
   t.ok(crowd.count("PUT", 422) > 0, "some bodies are read to their end");
   t.ok(crowd.count("GET", 200) > 0, "some inventories are answered");
