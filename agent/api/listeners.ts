@@ -83,9 +83,8 @@ export async function listenUnix(
   } finally {
     process.umask(umask);
   }
-  await opened(server, `NATGW_SOCKET: cannot listen on ${path}`);
+  const acceptors = await opened(server, `NATGW_SOCKET: cannot listen on ${path}`);
   await chmod(path, mode);
-  const acceptors = openAcceptors(server, backlog);
   return { ...listener, address: path, server, acceptors, underway: underway.all };
 }
 
@@ -119,11 +118,10 @@ export async function listenTcp(
   }
   watch(server);
   server.listen({ host: endpoint.host, port: endpoint.port, ipv6Only: true, backlog });
-  await opened(server, `NATGW_LISTEN: cannot listen on ${formatEndpoint(endpoint)}`);
+  const acceptors = await opened(server, `NATGW_LISTEN: cannot listen on ${formatEndpoint(endpoint)}`);
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : endpoint.port;
   const address = formatEndpoint({ host: endpoint.host, port });
-  const acceptors = openAcceptors(server, backlog);
   return { ...listener, address, server, acceptors, underway: underway.all };
 }
 
@@ -203,12 +201,14 @@ function isAnswered(path: string): Promise<boolean> {
   });
 }
 
-async function opened(server: http.Server, what: string): Promise<void> {
+/** @returns the handles that accept beside the server's own */
+async function opened(server: http.Server, what: string): Promise<readonly Server[]> {
   try {
     await once(server, "listening");
   } catch (cause) {
     throw new GatewayError("bad-config", `${what}: ${messageOf(cause)}`, { cause });
   }
+  return openAcceptors(server, backlog);
 }
 
 function messageOf(error: unknown): string {

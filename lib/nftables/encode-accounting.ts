@@ -40,6 +40,7 @@ import {
   newRule,
   newTable,
 } from "./frame-messages.ts";
+import type { ElementMap } from "./maps.ts";
 import { fullLengths } from "./segments.ts";
 import {
   elementAttribute,
@@ -217,7 +218,7 @@ function newFullSet(frame: AccountingFrame): readonly NetlinkMessage[] {
       bytesAttribute(setAttribute.description, lengths.length === 0 ? new Uint8Array() : size),
     ]),
     ...chunksOf(lengths.map(String)).map((some) =>
-      keysMessage(messageType.newElements, messageFlag.create, fullSet, some),
+      keysMessage(messageType.newElements, messageFlag.create, fullSet, some, lengthSet),
     ),
   ];
 }
@@ -245,10 +246,16 @@ function seedElement(eip: string, counted: Counted): Uint8Array {
   );
 }
 
-function keysMessage(type: number, flags: number, set: string, keys: readonly string[]): NetlinkMessage {
+function keysMessage(
+  type: number,
+  flags: number,
+  set: string,
+  keys: readonly string[],
+  spec: ElementMap = addressSet,
+): NetlinkMessage {
   const payload = encodeList(
     listHeader(set),
-    set === fullSet ? lengthSet : addressSet,
+    spec,
     keys.map((key) => [key, ""]),
   );
   return { type, flags, payload };

@@ -1,7 +1,7 @@
 /**
- * Many clients against a real agent with 20,000 objects, for half of the time alone, then with a neighbour on the wire at once,
- * inventories, and somebody who damages the kernel's state: memory stays bounded, probes are answered all the time, the damage is repaired, and the objects stay Ready.
- * `scripts/soak --suite attacks` runs it for minutes.
+ * Many clients against a real agent with 20,000 objects, for half of the time alone, then together with requests for inventories,
+ * a neighbour on the wire, and somebody who damages the kernel's state. Memory stays bounded, probes are answered all the time, the
+ * damage is repaired, and the objects stay Ready. `scripts/soak --suite attacks` runs it for minutes.
  */
 import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
