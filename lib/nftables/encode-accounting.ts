@@ -130,7 +130,8 @@ export function encodeAccountingFrame(frame: AccountingFrame): readonly NetlinkM
     newTable(accountingTable),
     newEipSet(),
     ...counterSets.map((name, at) => newCounterSet(name, at + 2)),
-    ...newFullSet(frame),
+    newFullSet(frame),
+    ...fullElements(frame),
     ...rulesOf(frame),
   ];
 }
@@ -141,7 +142,7 @@ export function accountingLines(frame: AccountingFrame): readonly string[] {
     newTable(accountingTable),
     newEipSet(),
     ...counterSets.map((name, at) => newCounterSet(name, at + 2, toldSize)),
-    ...newFullSet(frame),
+    newFullSet(frame),
     ...rulesOf(frame, toldZeros),
   ];
   return linesOf(messages, accountingTable);
@@ -207,20 +208,28 @@ function newCounterSet(name: CounterSet, id: number, description = noDescription
 }
 
 /** The kernel changes no element of a constant set that rules use, so a set with this line has these elements. */
-function newFullSet(frame: AccountingFrame): readonly NetlinkMessage[] {
-  const lengths = [...new Set(frame.flatMap(({ mtu }) => [...fullLengths(mtu)]))];
-  const size = netU32Attribute(NFTA_SET_DESC_SIZE, lengths.length);
+function newFullSet(frame: AccountingFrame): NetlinkMessage {
+  const { size } = lengthsOf(frame);
   const set = { table: accountingTable, name: fullSet, id: counterSets.length + 2, key: field.length };
-  return [
-    newFieldSet(set, [
-      lengthKeys,
-      netU32Attribute(setAttribute.flags, setFlag.constant),
-      bytesAttribute(setAttribute.description, lengths.length === 0 ? new Uint8Array() : size),
-    ]),
-    ...chunksOf(lengths.map(String)).map((some) =>
-      keysMessage(messageType.newElements, messageFlag.create, fullSet, some, lengthSet),
+  return newFieldSet(set, [
+    lengthKeys,
+    netU32Attribute(setAttribute.flags, setFlag.constant),
+    bytesAttribute(
+      setAttribute.description,
+      size === 0 ? new Uint8Array() : netU32Attribute(NFTA_SET_DESC_SIZE, size),
     ),
-  ];
+  ]);
+}
+
+/** In the transaction that makes the set, before the rules that use it. */
+function fullElements(frame: AccountingFrame): readonly NetlinkMessage[] {
+  return chunksOf(Array.from(lengthsOf(frame), String)).map((some) =>
+    keysMessage(messageType.newElements, messageFlag.create, fullSet, some, lengthSet),
+  );
+}
+
+function lengthsOf(frame: AccountingFrame): ReadonlySet<number> {
+  return new Set(frame.flatMap(({ mtu }) => [...fullLengths(mtu)]));
 }
 
 type Seed = readonly [eip: string, counted: Counted];
