@@ -1,6 +1,6 @@
 /** `scripts/soak`: runs the random suites, round after round, until the time is over. */
 import { spawn } from "node:child_process";
-import { text } from "node:stream/consumers";
+import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
 interface Suite {
@@ -114,7 +114,7 @@ async function soak(): Promise<number> {
   return failures.length > 0 ? 1 : 0;
 }
 
-/** Runs one suite once, in a process of its own: a test file is a program that prints TAP. */
+/** Runs one suite once, in a process of its own: a test file is a program that prints TAP. Its remarks are shown as they come. */
 async function run({ name, file, settings }: Suite, seed: number): Promise<Outcome> {
   const startMs = performance.now();
   const child = spawn(process.execPath, [file], {
@@ -124,7 +124,16 @@ async function run({ name, file, settings }: Suite, seed: number): Promise<Outco
     killSignal: "SIGKILL",
   });
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
-  const output = await text(child.stdout);
+  const lines: string[] = [];
+  const remarks: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    lines.push(line);
+    const remark = /^ *# (?!Subtest|time=|\{ total)(.*)$/.exec(line)?.[1];
+    if (remark === undefined) continue;
+    remarks.push(remark);
+    say(`  ${name}: ${remark}`);
+  }
+  const output = lines.join("\n");
   const exitCode = await ended;
   // "# { total: 12, pass: 10, fail: 2 }", which counts assertions; it is missing if the file died.
   const summary = /^# \{ (total: .*) \}$/m.exec(output)?.[1] ?? "";
@@ -136,7 +145,7 @@ async function run({ name, file, settings }: Suite, seed: number): Promise<Outco
     seconds: Math.round((performance.now() - startMs) / 1000),
     passed: count("pass"),
     failed,
-    remarks: [...output.matchAll(/^ *# (?!Subtest|time=|\{ total)(.*)$/gm)].map(([, remark = ""]) => remark),
+    remarks,
     ...((exitCode !== 0 || failed > 0) && { failure: failureOf(output, exitCode) }),
   };
 }
@@ -148,9 +157,9 @@ function failureOf(output: string, exitCode: number | null): string {
   return [`exit ${exitCode}`, ...lines].join("\n");
 }
 
-function lineOf({ suite, seed, seconds, passed, failed, remarks, failure }: Outcome): string {
+function lineOf({ suite, seed, seconds, passed, failed, failure }: Outcome): string {
   const verdict = failure === undefined ? "pass" : "FAIL";
-  return `${verdict} ${suite} seed ${seed}: ${passed} passed, ${failed} failed, ${seconds} s; ${remarks.join("; ")}`;
+  return `${verdict} ${suite} seed ${seed}: ${passed} passed, ${failed} failed, ${seconds} s`;
 }
 
 function summaryOf(outcomes: readonly Outcome[], seconds: number): string {

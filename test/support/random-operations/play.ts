@@ -6,6 +6,8 @@ import type { Binding } from "./expectation.ts";
 import { Player } from "./player.ts";
 
 const perCheck = 25;
+/** A remark that it goes on. */
+const perRemark = 250;
 /** In the report of a violation. */
 const shownOperations = 30;
 
@@ -31,6 +33,8 @@ export async function playRandom(
         await player.check();
         history.push("    all as expected");
       }
+      if ((played + 1) % perRemark === 0)
+        t.comment(`${dataplane}, ${binding}: ${played + 1} operations so far`);
     }
     await player.check();
     t.pass(`${played} operations without a violation`);
