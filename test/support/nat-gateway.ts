@@ -49,26 +49,29 @@ function shellWord(text: string): string {
 /** Chains whose rules the operations change. */
 const chains = /^-A (?:EXCLUSIVE_DNAT|EXCLUSIVE_SNAT|SHARED_DNAT|SHARED_SNAT|HAIRPIN_SNAT) /;
 
-/** What the operations change in the kernel, as the tools print it. */
+/** What the operations change in the kernel, as the tools print it. One shell reads it all: a test does so after each call. */
 export async function kernelLines(gw: Gateway): Promise<readonly string[]> {
-  const rules = (await gw.rules("nat")).filter((line) => chains.test(line));
-  const routes = await gw.lab.exec("gw", ["ip", "-4", "route", "show"]);
+  const reading = [
+    `${gw.variant}-save -t nat`,
+    "ip -4 -o address show dev net1",
+    "ip -4 route show",
+    'tables=$(nft list tables); case $tables in *"table ip kube-ovn"*) nft list table ip kube-ovn ;; esac',
+  ].join("; echo --; ");
+  const text = await gw.lab.exec("gw", ["sh", "-ec", reading]);
+  const [rules = "", addresses = "", routes = "", backends = ""] = text.split("--\n");
   return [
-    ...rules,
-    ...(await gw.addresses("net1")),
+    ...rules.split("\n").filter((line) => chains.test(line)),
+    ...Array.from(addresses.matchAll(/ inet (\S+)/g), ([, address = ""]) => address),
     ...routes
       .split("\n")
       .flatMap((line) => (line.includes("proto kernel") || line === "" ? [] : line.trim())),
-    ...(await backendsOf(gw)),
+    ...backendsIn(backends),
   ];
 }
 
 /** The backends of the table `ip kube-ovn`: `203.0.113.10 tcp 80 10.0.1.5:80,10.0.1.6:80`. */
-async function backendsOf(gw: Gateway): Promise<readonly string[]> {
-  const tables = await gw.lab.exec("gw", ["nft", "list", "tables"]);
-  if (!/ip kube-ovn$/m.test(tables)) return [];
-  const text = await gw.lab.exec("gw", ["nft", "list", "table", "ip", "kube-ovn"]);
-  return Array.from(text.matchAll(/^\tchain dnat-([\d.]+)-(\w+)-(\d+) \{(.*?)^\t\}/gms), (chain) => {
+function backendsIn(table: string): readonly string[] {
+  return Array.from(table.matchAll(/^\tchain dnat-([\d.]+)-(\w+)-(\d+) \{(.*?)^\t\}/gms), (chain) => {
     const targets = Array.from(
       (chain[4] ?? "").matchAll(/: ([\d.]+) \. (\d+)/g),
       ([, ip, port]) => `${ip}:${port}`,
