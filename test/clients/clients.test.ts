@@ -3,18 +3,17 @@
  * the agent, until packets go where the objects say. The Go client is generated from the OpenAPI document.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Gateway } from "../support/gateway.ts";
 import { until } from "../support/run.ts";
 import { eip, eipAddress, tcp } from "../support/targets.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
 const folder = join(import.meta.dirname, "controller");
-const directory = mkdtempSync(join(tmpdir(), "natgw-clients-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("clients");
 
 /** What happens to the next writes, instead of what they ask for. */
 type Fault = "cut" | 412 | 503;

@@ -1,6 +1,5 @@
 /** natgwctl with a healthy, a degraded and a dead agent. With iptables-legacy, because no event of it wakes the agent. */
 import { writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import t, { type Test } from "tap";
@@ -9,6 +8,7 @@ import { ctlBuilt, Natgwctl } from "../support/natgwctl.ts";
 import { until } from "../support/run.ts";
 import { expectNoSecret } from "../support/secrets.ts";
 import { eip, gateway, tcp, webDnat } from "../support/targets.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
 
 const set = {
   generation: 1,
@@ -204,7 +204,7 @@ t.test("natgwctl", async (t) => {
   });
 
   await t.test("a report of a fault", async (t) => {
-    const file = join(tmpdir(), `natgwctl-${process.pid}.tgz`);
+    const file = join(temporaryDirectory("natgwctl"), "report.tgz");
     const report = await ctl.json<{ parts: readonly { file: string; error?: string }[] }>(
       `bugreport -o ${file}`,
     );
@@ -215,15 +215,13 @@ t.test("natgwctl", async (t) => {
     t.match(rules, /EXCLUSIVE_DNAT -d 203\.0\.113\.10/);
     t.match(await gw.lab.exec("gw", ["tar", "xzOf", file, "natgw-bugreport/log.txt"]), /agent started/);
     expectNoSecret("the report", await gw.lab.exec("gw", ["tar", "xzOf", file]));
-    await gw.lab.exec("gw", ["rm", file]);
   });
 
   await t.test("a file", async (t) => {
-    const file = join(tmpdir(), `natgwctl-${process.pid}.yaml`);
+    const file = join(temporaryDirectory("natgwctl"), "objects.yaml");
     await writeFile(file, "fips:\n- name: fip-a\n  eip: eip-10\n  internalIp: 10.0.1.5\n");
     t.equal(await codeOf(`diff -f ${file}`), 0);
     t.match(await ctl.run(`diff -f ${file}.none`), { code: 2, stderr: /no such file/ });
-    await gw.lab.exec("gw", ["rm", file]);
   });
 
   await t.test("dead: 3, and why", async (t: Test) => {
@@ -237,7 +235,7 @@ t.test("natgwctl", async (t) => {
       t.match(stderr, /Cannot reach the agent at unix:.*\n.*the agent does not run/s, line);
     });
     await t.test("a report has what can be read without it", async (t) => {
-      const file = join(tmpdir(), `natgwctl-${process.pid}.tgz`);
+      const file = join(temporaryDirectory("natgwctl"), "report.tgz");
       const main = ["env", `NATGW_STATE_DIR=${gw.agentOptions.stateDirectory}`, process.execPath, ctlBuilt];
       const argv = [...main, "bugreport", "-o", file, "--socket", gw.agentOptions.socketPath];
       await t.rejects(gw.lab.exec("gw", argv), { message: /exit code 3[\s\S]*Cannot reach the agent/ });
@@ -254,7 +252,6 @@ t.test("natgwctl", async (t) => {
       );
       t.same([errors.get("rules.txt"), errors.get("log.txt")], [undefined, "only the agent knows it"]);
       expectNoSecret("the report", await gw.lab.exec("gw", ["tar", "xzOf", file]));
-      await gw.lab.exec("gw", ["rm", file]);
     });
     t.equal(await codeOf("completion bash"), 0, "needs no agent");
     t.equal(await codeOf("--help"), 0);

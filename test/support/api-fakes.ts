@@ -3,8 +3,6 @@
  * controls.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
@@ -37,18 +35,15 @@ import { objectsOf } from "../../lib/state/desired.ts";
 import { reduce } from "../../lib/state/reduce.ts";
 import { emptyState, type Instant, type State, type StateChange } from "../../lib/state/state.ts";
 import { expectNoSecret } from "./secrets.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
 
 const epoch = "boot-1/4026531840";
-/** Directory for the sockets of this process's test APIs. Created with the first one, removed at exit. */
+/** Directory for the sockets of this process's test APIs. Created with the first one. */
 let directory: string | undefined;
 let sockets = 0;
 
 function nextSocketPath(): string {
-  if (directory === undefined) {
-    const made = mkdtempSync(join(tmpdir(), "natgw-api-"));
-    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
-    directory = made;
-  }
+  directory ??= temporaryDirectory("api");
   sockets++;
   return join(directory, `agent-${sockets}.sock`);
 }

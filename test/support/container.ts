@@ -6,11 +6,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, copyFile, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { until } from "./run.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
 
 const project = join(import.meta.dirname, "../..");
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -83,8 +83,7 @@ export class Container {
     t: Test,
     { command = ["sleep", "infinity"], environment = {}, agent }: ContainerOptions,
   ): Promise<Container> {
-    const directory = await mkdtemp(join(tmpdir(), "natgw-image-"));
-    t.teardown(() => rm(directory, { recursive: true, force: true }));
+    const directory = temporaryDirectory("image");
     if (imageRoot === undefined) await install(directory, agent);
     else if (agent !== undefined) await writeProgram(join(directory, "agent"), agent);
     const variables = [

@@ -2,12 +2,12 @@
  * The two files of the audit log as other programs and bad disks leave them: read backwards, with blocks and longest lines of any
  * size, they give what a plain reading of the whole gives.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { AuditLog } from "../../../agent/audit/audit-log.ts";
 import { readBackwards } from "../../../agent/audit/read-backwards.ts";
+import { temporaryDirectory } from "../temporary-directory.ts";
 import { anyJson, below, mutateBytes, mutateJson, pick, type Random } from "./mutate.ts";
 import type { Target } from "./target.ts";
 
@@ -102,13 +102,8 @@ function sizesOf(bytes: Buffer): readonly [maxBytes: number, blockBytes: number,
 
 let directory: string | undefined;
 
-/** A directory of the process, removed at its end. */
 function logDirectory(): string {
-  if (directory === undefined) {
-    const made = mkdtempSync(join(tmpdir(), "natgw-fuzz-audit-"));
-    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
-    directory = made;
-  }
+  directory ??= temporaryDirectory("fuzz-audit");
   return directory;
 }
 

@@ -1,12 +1,11 @@
 /** Directories are made as by `mkdir -p`, and it ends where none can be made. */
-import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { makeDirectories } from "../../../agent/make-directories.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
-const root = mkdtempSync(join(tmpdir(), "natgw-directories-"));
-t.teardown(() => rmSync(root, { recursive: true }));
+const root = temporaryDirectory("directories");
 
 t.test("the first one that was made is told", async (t) => {
   t.equal(await makeDirectories(root), undefined);

@@ -1,7 +1,6 @@
 /** Dashboards, alerts and runbooks agree with each other, with docs/metrics.md and with Prometheus' own checks. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { stringify } from "yaml";
@@ -16,6 +15,7 @@ import {
   rangeVariables,
   runbookCommands,
 } from "../../support/monitoring.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 const documented = new Set(
   Array.from(readFileSync("docs/metrics.md", "utf8").matchAll(/^\| `(\w+)`/gm), ([, name = ""]) => name),
@@ -23,8 +23,7 @@ const documented = new Set(
 const sections = ["Meaning", "Impact", "Diagnosis", "Cure", "Why this threshold"];
 const runbooks = readdirSync("docs/runbooks").filter((name) => name !== "README.md");
 
-const directory = mkdtempSync(join(tmpdir(), "natgw-monitoring-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("monitoring");
 
 t.test("what scripts/monitoring.ts generates is up to date", async (t) => {
   for (const [path, text] of generatedFiles()) t.equal(readFileSync(path, "utf8"), text, path);

@@ -1,23 +1,21 @@
 /** A crowd of connections is accepted in few turns of the event loop, and a listener closes with all its handles. */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { closeListener, listenTcp, listenUnix, type OpenListener } from "../../../../agent/api/listeners.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const crowd = 400;
 
-async function listening(t: Test, kind: "unix" | "tcp"): Promise<OpenListener> {
+async function listening(kind: "unix" | "tcp"): Promise<OpenListener> {
   const answer: Parameters<typeof listenUnix>[2] = (_request, response) => {
     response.end("here");
   };
   const ignore = () => {};
   if (kind === "tcp") return listenTcp({ host: "127.0.0.1", port: 0 }, undefined, answer, ignore);
-  const directory = mkdtempSync(join(tmpdir(), "natgw-test-"));
-  t.teardown(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory("acceptors");
   return listenUnix(join(directory, "agent.sock"), 0o600, answer, ignore);
 }
 
@@ -28,7 +26,7 @@ function connectTo({ kind, address }: OpenListener): Socket {
 
 for (const kind of ["unix", "tcp"] as const)
   t.test(`${kind}: a crowd`, async (t) => {
-    const listener = await listening(t, kind);
+    const listener = await listening(kind);
     const { server } = listener;
     let [accepted, turns] = [0, 0];
     server.on("connection", () => {
@@ -61,7 +59,7 @@ for (const kind of ["unix", "tcp"] as const)
   });
 
 t.test("more than Node lets wait by itself are not turned away", async (t) => {
-  const listener = await listening(t, "unix");
+  const listener = await listening("unix");
   const errors: Error[] = [];
   // The kernel decides within connect(), before anything is accepted.
   const clients = Array.from({ length: 1_500 }, () =>

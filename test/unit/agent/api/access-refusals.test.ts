@@ -1,10 +1,9 @@
 /** Each row of the tables of docs/security.md, tried; and each place in the code that refuses is reached by a row. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type RequestOptions, request } from "node:http";
 import { request as secureRequest } from "node:https";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Places } from "../../../../agent/api/answers/places.ts";
@@ -19,11 +18,11 @@ import { testApi } from "../../../support/api-fakes.ts";
 import { certificates } from "../../../support/certificates.ts";
 import { refusalSites } from "../../../support/refusal-sites.ts";
 import { plantToken } from "../../../support/secrets.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const reader = plantToken("reader");
 const writer = plantToken("writer");
-const directory = mkdtempSync(join(tmpdir(), "natgw-refusals-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("refusals");
 
 function file(name: string, content: string): string {
   const path = join(directory, name);

@@ -1,19 +1,18 @@
 /** Credentials that change while connections are open: who may no longer is refused, cut off, and let in again with others. */
 import { once } from "node:events";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import * as http from "node:http";
 import * as https from "node:https";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import t, { type Test } from "tap";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
 import { certificates, hasOpenssl, type Pair } from "../../../support/certificates.ts";
 import { plantToken, tokenLine } from "../../../support/secrets.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "natgw-revocation-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("revocation");
 const certificate = certificates(directory);
 const listen = [{ host: "127.0.0.1", port: 0 }] as const;
 const goesOn = /credentials changed; go on with the last id/;

@@ -1,16 +1,15 @@
 /** No token, and no hash of one, in what the API logs or answers, at the most talkative log level. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { type RequestOptions, request } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import t from "tap";
 import { serializeError } from "../../../../agent/log.ts";
 import { testApi } from "../../../support/api-fakes.ts";
 import { expectNoSecret, plantToken, tokenLine } from "../../../support/secrets.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "natgw-secrets-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("secrets");
 
 const tokens = {
   right: plantToken("controller"),

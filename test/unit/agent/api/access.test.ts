@@ -1,19 +1,18 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { type IncomingHttpHeaders, type RequestOptions, request } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FastifyRequest } from "fastify";
 import t, { type Test } from "tap";
 import type { Identity } from "../../../../agent/api/identity.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
 import { plantToken } from "../../../support/secrets.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const reader = plantToken("reader");
 const writer = plantToken("writer");
 const token = plantToken("token");
-const directory = mkdtempSync(join(tmpdir(), "natgw-access-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("access");
 
 function sha256(token: string): string {
   return createHash("sha256").update(token).digest("hex");

@@ -1,19 +1,18 @@
 /** What the audit log says of each request, and `GET /v1/audit`. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { AuditLog } from "../../../../agent/audit/audit-log.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { testApi } from "../../../support/api-fakes.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const time = "2026-01-01T00:00:00.000Z";
 const address = "203.0.113.10/24";
 
 function serve(t: Test) {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-audit-"));
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = temporaryDirectory("audit");
   const path = join(directory, "audit.log");
   const audit = new AuditLog({
     path,

@@ -1,9 +1,6 @@
 /** Clients that shut their side of the connection after the request, as `nc -N` does. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
 import type { ApiSettings } from "../../../../agent/api/deps.ts";
@@ -11,6 +8,7 @@ import { testApi } from "../../../support/api-fakes.ts";
 import { certificates, hasOpenssl } from "../../../support/certificates.ts";
 import { requestText } from "../../../support/raw-http.ts";
 import { until } from "../../../support/run.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const body = '{"address":"203.0.113.10/24"}';
 const put = (query: string): string =>
@@ -96,8 +94,7 @@ t.test("goes on to get events, until it is gone", async (t) => {
 });
 
 t.test("with TLS", { skip: !hasOpenssl() }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-half-closed-"));
-  t.teardown(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory("half-closed");
   const { cert: certFile, key: keyFile } = certificates(directory)("server");
   const tls = { certFile, keyFile, clientCaFile: undefined, allowFile: undefined };
   const { connections } = await serve(t, { tls });

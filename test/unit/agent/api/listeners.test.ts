@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import { connect, createServer, type Socket } from "node:net";
-import { networkInterfaces, tmpdir } from "node:os";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { connect as tlsConnect } from "node:tls";
 import t, { type Test } from "tap";
@@ -19,6 +19,7 @@ import { emptyState, type StateChange } from "../../../../lib/state/state.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
 import { certificates, hasOpenssl } from "../../../support/certificates.ts";
 import { plantToken } from "../../../support/secrets.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const token = plantToken("token");
 interface Answer {
@@ -75,8 +76,7 @@ const noTokens = {
   "a token that no header holds": "x".repeat(5_000),
 };
 const eip = { address: "203.0.113.10/24" };
-const directory = mkdtempSync(join(tmpdir(), "natgw-listeners-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("listeners");
 const certificate = certificates(directory);
 
 t.test("the unix socket", async (t) => {

@@ -1,8 +1,7 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import * as http from "node:http";
 import { type AddressInfo, connect, type NetConnectOpts, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect as tlsConnect } from "node:tls";
@@ -12,6 +11,7 @@ import { testApi } from "../../../support/api-fakes.ts";
 import { certificates, hasOpenssl } from "../../../support/certificates.ts";
 import { requestText } from "../../../support/raw-http.ts";
 import { until } from "../../../support/run.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 /** What comes back until the agent ends the connection. */
 async function replyTo(socket: Socket, ...pieces: readonly string[]): Promise<string> {
@@ -80,8 +80,7 @@ t.test("what is no request gets a problem document, and the connection ends", as
 });
 
 t.test("Expect: 100-continue: asked for the body only if it is read", async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-expect-"));
-  t.teardown(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory("expect");
   const tokenFile = join(directory, "token");
   writeFileSync(tokenFile, "secret-of-this-test");
   const api = testApi({ listen: [{ host: "127.0.0.1", port: 0 }], tokenFile });
@@ -144,8 +143,7 @@ t.test("answers go out before the connection ends, and nothing is written into t
 });
 
 t.test("with TLS", { skip: !hasOpenssl() }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-malformed-"));
-  t.teardown(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory("malformed");
   const { cert: certFile, key: keyFile } = certificates(directory)("server");
   const tls = { certFile, keyFile, clientCaFile: undefined, allowFile: undefined };
   const api = testApi({ listen: [{ host: "127.0.0.1", port: 0 }], tls });

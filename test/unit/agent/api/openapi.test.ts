@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import t from "tap";
@@ -8,6 +7,7 @@ import { completeDocument } from "../../../../agent/api/openapi.ts";
 import { connect } from "../../../../agent/client/client.ts";
 import { testApi } from "../../../support/api-fakes.ts";
 import { openApiFaults } from "../../../support/openapi-rules.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 interface Operation {
   readonly operationId: string;
@@ -99,8 +99,7 @@ t.test("a linter finds nothing", async (t) => {
   t.not((await lint(JSON.stringify({ ...document, info: {} }))).length, 0);
 });
 
-const directory = mkdtempSync(join(tmpdir(), "natgw-openapi-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("openapi");
 
 t.test("security: what the document says is what a stranger meets", async (t) => {
   const tokenFile = join(directory, "token");

@@ -1,14 +1,14 @@
 /** The TCP ports of the API while the kernel does not guard them: they stay closed, and open as soon as it does. */
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync } from "node:fs";
 import { request } from "node:http";
 import { createServer, type Server } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import t, { type Test } from "tap";
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import { testApi } from "../../../support/api-fakes.ts";
 import { certificates, hasOpenssl } from "../../../support/certificates.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const reasons = {
   "the kernel refuses the table": new GatewayError("rules-refused", "EPERM"),
@@ -112,8 +112,7 @@ t.test("closed in the midst of an attempt it leaves nothing open", async (t) => 
 });
 
 t.test("certificates of now, not of the start", { skip: !hasOpenssl() && "no openssl" }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-ports-"));
-  t.teardown(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory("ports");
   const [first, renewed] = ["first", "renewed"].map((name) => certificates(directory)(name));
   if (first === undefined || renewed === undefined) return;
   const tls = { certFile: join(directory, "cert"), keyFile: join(directory, "key"), clientCaFile: undefined };

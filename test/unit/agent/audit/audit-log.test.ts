@@ -2,7 +2,6 @@
 import { execFileSync } from "node:child_process";
 import {
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -12,18 +11,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { AuditLog } from "../../../../agent/audit/audit-log.ts";
 import type { AppendHandle, OpenAppendFile } from "../../../../agent/store/append-file.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const second = (number: number) => new Date(number * 1_000).toISOString();
 const always = Number.NEGATIVE_INFINITY;
 
-function make(t: Test, maxBytes = 64 * 1024, openFile?: OpenAppendFile) {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-audit-"));
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+function make(maxBytes = 64 * 1024, openFile?: OpenAppendFile) {
+  const directory = temporaryDirectory("audit");
   const path = join(directory, "audit.log");
   const counts = { written: 0, disk: 0, queue: 0 };
   const lines: string[] = [];
@@ -50,7 +48,7 @@ function make(t: Test, maxBytes = 64 * 1024, openFile?: OpenAppendFile) {
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index);
 
 t.test("the last records, the oldest first", async (t) => {
-  const { audit, append, numbers, path, counts } = make(t);
+  const { audit, append, numbers, path, counts } = make();
   t.same(await numbers(), [], "nothing was written yet");
   append(0, 300);
   t.same(await numbers(), range(0, 300));
@@ -63,7 +61,7 @@ t.test("the last records, the oldest first", async (t) => {
 });
 
 t.test("two files of half the size; the rest is forgotten", async (t) => {
-  const { append, numbers, path, counts } = make(t, 20_000);
+  const { append, numbers, path, counts } = make(20_000);
   for (let from = 0; from < 1_000; from += 10) {
     append(from, from + 10, { text: "ü".repeat(20) });
     await numbers(1);
@@ -77,7 +75,7 @@ t.test("two files of half the size; the rest is forgotten", async (t) => {
 });
 
 t.test("lines longer than a block, foreign lines and torn ones", async (t) => {
-  const { audit, append, numbers, path } = make(t, 4_000_000);
+  const { audit, append, numbers, path } = make(4_000_000);
   append(0, 2);
   await numbers();
   append(2, 4, { text: "x".repeat(200_000) });
@@ -90,7 +88,7 @@ t.test("lines longer than a block, foreign lines and torn ones", async (t) => {
 });
 
 t.test("a file that another program moves or removes is made again", async (t) => {
-  const { append, numbers, path } = make(t);
+  const { append, numbers, path } = make();
   append(0, 2);
   await numbers();
   renameSync(path, `${path}.saved`);
@@ -102,7 +100,7 @@ t.test("a file that another program moves or removes is made again", async (t) =
 });
 
 t.test("what cannot be written is lost, counted and said", async (t) => {
-  const { audit, append, numbers, path, counts, lines } = make(t);
+  const { audit, append, numbers, path, counts, lines } = make();
   mkdirSync(path);
   append(0, 3);
   t.same(await numbers(), [], "there is nothing to read");
@@ -118,7 +116,7 @@ t.test("what cannot be written is lost, counted and said", async (t) => {
 });
 
 t.test("what another program put in the place of the files is not read", async (t) => {
-  const { audit, append, numbers, path } = make(t);
+  const { audit, append, numbers, path } = make();
   const puts: Readonly<Record<string, (at: string) => void>> = {
     "a named pipe": (at) => execFileSync("mkfifo", [at]),
     "a link to an endless device": (at) => symlinkSync("/dev/zero", at),
@@ -138,7 +136,7 @@ t.test("what another program put in the place of the files is not read", async (
 });
 
 t.test("a huge file: no more of it is read than it may have", async (t) => {
-  const { append, numbers, path } = make(t, 64 * 1024);
+  const { append, numbers, path } = make(64 * 1024);
   writeFileSync(path, `${JSON.stringify({ time: second(0), number: "before" })}\n`);
   truncateSync(path, 2 ** 40);
   writeFileSync(path, `\n${JSON.stringify({ time: second(1), number: 1 })}\n`, { flag: "a" });
@@ -159,7 +157,7 @@ t.test("a disk that becomes full in the middle of a line", async (t) => {
     };
     return { write, stat: handle.stat.bind(handle), close: () => handle.close() } as unknown as AppendHandle;
   };
-  const { append, numbers, counts } = make(t, 64 * 1024, openFile);
+  const { append, numbers, counts } = make(64 * 1024, openFile);
   append(0, 10);
   const found = await numbers();
   t.ok(found.length > 0 && found.length < 10, `${found.length} lines fit`);
@@ -175,7 +173,7 @@ t.test("a disk that hangs: what waits is bounded, and nobody waits for it", asyn
     new Promise((resolve) => {
       release = () => resolve(open(...given));
     });
-  const { audit, append, numbers, counts } = make(t, 64 * 1024 * 1024, openFile);
+  const { audit, append, numbers, counts } = make(64 * 1024 * 1024, openFile);
   append(0, 1);
   while (counts.queue === 0) append(1, 100, { text: "x".repeat(10_000) });
   t.same(await numbers(), [], "a read does not hang");

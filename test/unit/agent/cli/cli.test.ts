@@ -1,25 +1,24 @@
 /** natgwctl with agents that answer badly, or not at all; its pure parts; its output at the end of a pipe. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { ctlSource, Natgwctl } from "../../../support/natgwctl.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 /** A server in place of the agent. */
 async function serve(t: Test, answer: RequestListener): Promise<Natgwctl & { readonly socket: string }> {
-  const directory = await mkdtemp(join(tmpdir(), "natgwctl-"));
+  const directory = temporaryDirectory("natgwctl");
   const socket = join(directory, "agent.sock");
   const server = createServer(answer).listen(socket);
   await once(server, "listening");
-  t.teardown(async () => {
+  t.teardown(() => {
     server.closeAllConnections();
     server.close();
-    await rm(directory, { recursive: true });
   });
   return Object.assign(new Natgwctl(socket, ctlSource), { socket });
 }
@@ -515,8 +514,7 @@ t.test("the version of natgwctl, whatever the agent answers", async (t) => {
 });
 
 t.test("a bug report of another machine's agent that does not answer: 3, and no file", async (t) => {
-  const directory = await mkdtemp(join(tmpdir(), "natgwctl-"));
-  t.teardown(() => rm(directory, { recursive: true }));
+  const directory = temporaryDirectory("natgwctl");
   const ctl = new Natgwctl("/nonexistent", ctlSource);
   const environment = { NATGW_STATE_DIR: directory };
   await writeFile(join(directory, "state.journal"), `${"x".repeat(17 << 20)}{"token":"abcdefgh"}`);
@@ -589,11 +587,10 @@ t.test("over TCP: a token from a file", async (t) => {
     json(200, { changes: [], total: 0, degraded: [] })({} as never, response);
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
-  const directory = await mkdtemp(join(tmpdir(), "natgwctl-"));
-  t.teardown(async () => {
+  const directory = temporaryDirectory("natgwctl");
+  t.teardown(() => {
     server.closeAllConnections();
     server.close();
-    await rm(directory, { recursive: true });
   });
   await writeFile(join(directory, "token"), "abc\n");
   const { port } = server.address() as { port: number };

@@ -1,9 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createPlainServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -11,9 +10,9 @@ import type { OpenTransport } from "../../../../agent/client/answer.ts";
 import { type Client, ConnectionError, connect, type Target } from "../../../../agent/client/client.ts";
 import { openSocketTransport } from "../../../../agent/client/socket-transport.ts";
 import { type TestApi, testApi } from "../../../support/api-fakes.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "natgw-client-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("client");
 
 async function clientOf(t: Test, target: Target, open?: OpenTransport): Promise<Client> {
   const client = await connect(target, open);

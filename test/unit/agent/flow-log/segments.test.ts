@@ -1,13 +1,13 @@
 /** The ring of files: bounded, in order, searched by time, and robust against what happens to files. */
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { appendFile, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { searchLog, searchLostEnds } from "../../../../agent/flow-log/search.ts";
 import { listSegments, SegmentSink } from "../../../../agent/flow-log/segments.ts";
 import { encodeRecord, type SessionRecord } from "../../../../lib/flow-log/records.ts";
 import type { WhoQuery } from "../../../../lib/flow-log/who.ts";
 import { ip } from "../../../support/conntrack-samples.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const begin = Date.parse("2026-01-31T12:00:00Z");
 const eip = ip("203.0.113.10");
@@ -30,10 +30,8 @@ function session(index: number): SessionRecord {
   };
 }
 
-async function directory(t: Test): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), "natgw-flow-log-"));
-  t.teardown(() => rm(path, { recursive: true, force: true }));
-  return join(path, "flow-log");
+function directory(): string {
+  return join(temporaryDirectory("flow-log"), "flow-log");
 }
 
 /** Writes sessions in batches of ten, at their time. */
@@ -52,7 +50,7 @@ const who = (path: string, query: Partial<WhoQuery>, limit = 100) =>
 const ports = (found: Awaited<ReturnType<typeof who>>) => found.items.map(({ port }) => port);
 
 t.test("the ring is bounded, and whole lines are in each file", async (t) => {
-  const path = await directory(t);
+  const path = directory();
   const maxBytes = 64 << 10;
   await write(path, 0, 1_000, maxBytes);
   const segments = await listSegments(path);
@@ -75,7 +73,7 @@ t.test("the ring is bounded, and whole lines are in each file", async (t) => {
 });
 
 t.test("who had a port, at a time and lately", async (t) => {
-  const path = await directory(t);
+  const path = directory();
   t.strictSame(
     await who(path, {}),
     { items: [], gaps: [], logFromMs: undefined, isCut: false },
@@ -92,7 +90,7 @@ t.test("who had a port, at a time and lately", async (t) => {
 });
 
 t.test("files of an earlier process, torn lines, and lines of nobody", async (t) => {
-  const path = await directory(t);
+  const path = directory();
   await write(path, 0, 100, 1 << 20);
   const [first] = await listSegments(path);
   await appendFile(first?.path ?? "", encodeRecord(session(107)).slice(0, 50));
@@ -105,7 +103,7 @@ t.test("files of an earlier process, torn lines, and lines of nobody", async (t)
 });
 
 t.test("gaps after the time are told, earlier ones are not", async (t) => {
-  const path = await directory(t);
+  const path = directory();
   await write(path, 0, 100, 1 << 20);
   const [first] = await listSegments(path);
   const gap = {
@@ -120,7 +118,7 @@ t.test("gaps after the time are told, earlier ones are not", async (t) => {
 });
 
 t.test("a removed directory or file is made again", async (t) => {
-  const path = await directory(t);
+  const path = directory();
   const sink = new SegmentSink(path, 1 << 20, () => begin);
   const line = (index: number) => Buffer.from(encodeRecord(session(index)));
   await sink.write(line(7));
@@ -132,7 +130,7 @@ t.test("a removed directory or file is made again", async (t) => {
 });
 
 t.test("flows whose end was lost are found by their begin, in files from before, too", async (t) => {
-  const path = await directory(t);
+  const path = directory();
   const begun = (index: number): SessionRecord => {
     const { end: _end, start = "", ...rest } = session(index);
     return { ...rest, start, time: start, event: "NAT44 session create", natEvent: 4 };

@@ -1,7 +1,4 @@
 /** Living flows and the log, put together. segments.test.ts has the searches of the log. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import t from "tap";
 import { type FlowLogSettings, logDirectory } from "../../../../agent/flow-log/flow-log.ts";
 import { SegmentSink } from "../../../../agent/flow-log/segments.ts";
@@ -13,6 +10,7 @@ import { noAccounting } from "../../../../lib/netlink/ctnetlink-accounting.ts";
 import { ConntrackEntry } from "../../../../lib/netlink/ctnetlink-entry.ts";
 import { emptyState } from "../../../../lib/state/state.ts";
 import { flow, ip } from "../../../support/conntrack-samples.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const beginMs = Date.parse("2026-01-31T12:00:00Z");
 const noMessage = new DataView(new ArrayBuffer(0));
@@ -22,8 +20,7 @@ const views = Array.from({ length: 150 }, (_, index) => {
 });
 
 t.test("a flow that lives is not taken for one whose end was lost, however many live", async (t) => {
-  const stateDir = await mkdtemp(join(tmpdir(), "natgw-who-"));
-  t.teardown(() => rm(stateDir, { recursive: true, force: true }));
+  const stateDir = temporaryDirectory("who");
   const settings: FlowLogSettings = { level: "all", sample: 1, maxBytes: 1 << 20, output: "disk", stateDir };
   const begins = views.map((view) =>
     sessionRecord(view, "NAT44 session create", noAccounting, beginMs, ipv4, () => undefined),

@@ -1,14 +1,13 @@
 /** Files of certificates, whole and not: what is refused, and how the setting and the file are named. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { readTls } from "../../../../../agent/api/credentials/certificates.ts";
 import { certificates, hasOpenssl } from "../../../../support/certificates.ts";
+import { temporaryDirectory } from "../../../../support/temporary-directory.ts";
 
 t.test("files of certificates", { skip: !hasOpenssl() && "no openssl" }, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "natgw-certificates-"));
-  t.teardown(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory("certificates");
   const make = certificates(directory);
   const [ca, other] = [make("ca"), make("other")];
   const server = make("server", ca);

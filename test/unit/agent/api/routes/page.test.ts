@@ -1,14 +1,13 @@
 /** Who gets the status page, and with which headers. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import * as http from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { buildPage } from "../../../../../scripts/page.ts";
 import { testApi } from "../../../../support/api-fakes.ts";
+import { temporaryDirectory } from "../../../../support/temporary-directory.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "natgw-page-"));
-t.teardown(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory("page");
 const tokenFile = join(directory, "token");
 writeFileSync(tokenFile, "secret\n");
 const page = await buildPage();
