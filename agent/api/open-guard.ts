@@ -2,8 +2,8 @@
 import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import type { Family } from "../../lib/model/family.ts";
 import type { Gateway } from "../../lib/model/schema.ts";
-import type { DropCounter } from "../../lib/nftables/barrier.ts";
-import type { Counted } from "../../lib/nftables/frame-messages.ts";
+import type { Counted } from "../../lib/nftables/definition-messages.ts";
+import type { DropCounter } from "../../lib/nftables/filter-tables.ts";
 import type { Endpoint } from "../config/values.ts";
 import type { Config } from "../config.ts";
 import { createApiGuardDriver } from "../kernel/api-guard/driver.ts";

@@ -100,7 +100,7 @@ export interface ReconcilerPort {
   /** True while single writes are refused because the live state is not adopted. */
   readonly isUnadopted: boolean;
   /** Why the last pass left chains, guard or gates undone. `undefined`: it did not. */
-  readonly frameFault: string | undefined;
+  readonly commonRulesFault: string | undefined;
   /** Resolved once the first pass has found whether it is. */
   readonly firstPass: Promise<void>;
   /** Live flows on an EIP, in both directions. */

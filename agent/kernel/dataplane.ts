@@ -18,8 +18,8 @@ import { removeByHandle } from "./iptables/remove-by-handle.ts";
 import { chooseVariant } from "./iptables/variant.ts";
 import type { ConversingConnection } from "./netlink/connection.ts";
 import { findBackends } from "./nftables/backends.ts";
-import { findBarrier } from "./nftables/barrier.ts";
 import { createNftablesDriver } from "./nftables/driver.ts";
+import { findFilterTables } from "./nftables/filter-tables.ts";
 import { OwnCommits } from "./nftables/own-commits.ts";
 import { readGeneration } from "./nftables/transaction.ts";
 import type { Run } from "./run.ts";
@@ -52,7 +52,7 @@ export function openDataplane(
     journal,
     readGeneration: (signal) => readGeneration(nftables, signal),
     readLegacyDigest,
-    barrier: (signal) => findBarrier(nftables, signal, ownCommits),
+    filterTables: (signal) => findFilterTables(nftables, signal, ownCommits),
     backends: (signal) => findBackends(nftables, signal, ownCommits),
     removeByHandle: (generation, removals, signal) => removeByHandle(nftables, generation, removals, signal),
     appender: new ExampleAppender(nftables, family),

@@ -18,7 +18,7 @@ import type { ObservedLink, ObservedNetwork, ObservedPaths } from "../../lib/mod
 import type { Program } from "../../lib/model/program.ts";
 import type { NeighbourState } from "../../lib/netlink/rtnetlink-neighbours.ts";
 import type { ObservedAccounting, RawCounts } from "../../lib/nftables/accounting.ts";
-import type { DropCounts } from "../../lib/nftables/barrier.ts";
+import type { DropCounts } from "../../lib/nftables/filter-tables.ts";
 import type { AccountingStep } from "../../lib/plan/accounting/steps.ts";
 import type { AddressStep } from "../../lib/plan/address-plan.ts";
 import type { ApiGuardObserved, ApiGuardStep } from "../../lib/plan/api-guard/planner.ts";

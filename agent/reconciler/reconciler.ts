@@ -31,7 +31,7 @@ import { importLive } from "./operations/import-live.ts";
 import { orphansOf } from "./operations/orphans.ts";
 import { type Released, type ReleaseRequest, release } from "./operations/release.ts";
 import { areWritesOwn, hasWrittenNetwork, isNetworkAsRead } from "./own-writes.ts";
-import { frameFault } from "./pass/frame-fault.ts";
+import { commonRulesFault } from "./pass/common-rules-fault.ts";
 import { Gatekeeper } from "./pass/gatekeeper.ts";
 import { Pass } from "./pass/pass.ts";
 import type { PassDeps, PassResult } from "./pass/pass-result.ts";
@@ -235,8 +235,8 @@ export class Reconciler {
   }
 
   /** Why the last pass left chains, guard or gates undone. `undefined`: it did not, or there was none. */
-  get frameFault(): string | undefined {
-    return this.result && frameFault(this.result);
+  get commonRulesFault(): string | undefined {
+    return this.result && commonRulesFault(this.result);
   }
 
   get isUnadopted(): boolean {

@@ -1,6 +1,6 @@
 /** Turns the kernel's counters of dropped packets, which can restart at 0, into counters that never go back. */
 import { GatewayError } from "../../lib/model/errors.ts";
-import type { DropCounter, DropCounts } from "../../lib/nftables/barrier.ts";
+import type { DropCounter, DropCounts } from "../../lib/nftables/filter-tables.ts";
 
 /** The share of a core that reading may take. */
 const maxShare = 0.01;
@@ -53,7 +53,7 @@ export class DropMeter {
   }
 }
 
-/** `guard_invalid_egress`: the reason, and the direction as lib/nftables/barrier.ts says. */
+/** `guard_invalid_egress`: the reason, and the direction as lib/nftables/filter-tables.ts says. */
 function labelsOf(counter: DropCounter) {
   const at = counter.lastIndexOf("_");
   return { reason: counter.slice(0, at), direction: counter.slice(at + 1) };

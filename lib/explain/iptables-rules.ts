@@ -34,7 +34,7 @@ export function* iptablesRules(
       false);
   return {
     enter: (chain, packet) => followOwn(nat, chain, packet, family),
-    hooks: backends?.frame === undefined ? [] : [backendsHook(backends, family)],
+    hooks: backends?.definition === undefined ? [] : [backendsHook(backends, family)],
     marksVpc,
     strange: strangeRules(nat),
   };

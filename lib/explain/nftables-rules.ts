@@ -4,10 +4,10 @@ import type { Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Program } from "../model/program.ts";
 import { drawText } from "../nftables/backends.ts";
+import { bucketBase, type Definition, drawOf, encodeDefinition } from "../nftables/definition.ts";
+import { lineOfMessage } from "../nftables/definition-lines.ts";
 import { tableLabel } from "../nftables/family.ts";
 import { field } from "../nftables/fields.ts";
-import { bucketBase, drawOf, encodeFrame, type Frame } from "../nftables/frame.ts";
-import { lineOfMessage } from "../nftables/frame-lines.ts";
 import { concatText, elementText, type MapName, tableName } from "../nftables/maps.ts";
 import { dstnat, srcnat } from "../plan/netfilter/journeys.ts";
 import { wantedTableChunked } from "../plan/nftables/layout.ts";
@@ -16,16 +16,16 @@ import { counted } from "../text/quantities.ts";
 import type { Hit, OwnRules } from "./own-rules.ts";
 import type { Endpoint, Packet } from "./packet.ts";
 
-/** A rule of the frame that the kernel has. `number`: of backends, or of the lookup. */
-interface FrameRule {
+/** A rule of the definition that the kernel has. `number`: of backends, or of the lookup. */
+interface FixedRule {
   readonly kind: "mark" | "sticky" | MapName;
   readonly number: number;
 }
 
 export function* nftablesRules({ table }: NftablesObserved, program: Program): Chunked<OwnRules> {
-  const { frame } = yield* wantedTableChunked(program);
-  const { present, strange } = presentRules(frame, table.frame ?? []);
-  const reader = new Reader(program.family, table.elements, frame, present);
+  const { definition } = yield* wantedTableChunked(program);
+  const { present, strange } = presentRules(definition, table.definition ?? []);
+  const reader = new Reader(program.family, table.elements, definition, present);
   return {
     // biome-ignore lint/correctness/useYield: nothing jumps there
     *enter() {
@@ -40,25 +40,25 @@ export function* nftablesRules({ table }: NftablesObserved, program: Program): C
   };
 }
 
-/** The rules of `frame` that are among the lines read. None if their chain has another hook, or the table sleeps. */
-function presentRules(frame: Frame, lines: readonly string[]) {
+/** The rules of `definition` that are among the lines read. None if their chain has another hook, or the table sleeps. */
+function presentRules(definition: Definition, lines: readonly string[]) {
   const found = new Set(lines);
   const rules: string[] = [];
   const chains: string[] = [];
-  for (const { type, payload } of encodeFrame(frame)) {
+  for (const { type, payload } of encodeDefinition(definition)) {
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
     const made = lineOfMessage(type, view, 0, payload.length);
     if (made?.kind === "rule") rules.push(made.line);
     if (made?.kind === "chain") chains.push(made.line);
   }
-  const kinds: FrameRule[] = [
+  const kinds: FixedRule[] = [
     { kind: "mark", number: 0 },
     { kind: "fip_in", number: 0 },
     { kind: "dnat_1", number: 0 },
-    ...frame.backendCounts.map((number) => ({ kind: "dnat_n", number }) as const),
-    ...frame.stickyCounts.map((number) => ({ kind: "sticky", number }) as const),
+    ...definition.backendCounts.map((number) => ({ kind: "dnat_n", number }) as const),
+    ...definition.stickyCounts.map((number) => ({ kind: "sticky", number }) as const),
     { kind: "fip_out", number: 0 },
-    ...frame.lookups.flatMap((_, number) => [
+    ...definition.lookups.flatMap((_, number) => [
       { kind: "snat_r", number } as const,
       { kind: "snat_p", number } as const,
     ]),
@@ -82,18 +82,18 @@ const lookedAtOnce = 2_000;
 class Reader {
   readonly #family: Family;
   readonly #elements: NftablesObserved["table"]["elements"];
-  readonly #frame: Frame;
-  readonly #rules: readonly FrameRule[];
+  readonly #definition: Definition;
+  readonly #rules: readonly FixedRule[];
 
   constructor(
     family: Family,
     elements: NftablesObserved["table"]["elements"],
-    frame: Frame,
-    rules: readonly FrameRule[],
+    definition: Definition,
+    rules: readonly FixedRule[],
   ) {
     this.#family = family;
     this.#elements = elements;
-    this.#frame = frame;
+    this.#definition = definition;
     this.#rules = rules;
   }
 
@@ -124,11 +124,11 @@ class Reader {
       let hit: Hit | undefined;
       if (kind === "fip_out" && source !== undefined) hit = this.#single("fip_out", source, "source");
       else if ((kind === "snat_r" || kind === "snat_p") && source !== undefined) {
-        const lookup = this.#frame.lookups[number];
+        const lookup = this.#definition.lookups[number];
         if (lookup === undefined || lookup.interface !== out) continue;
         hit = yield* this.#pool(kind, source, bucketBase(number), lookup.buckets);
       } else if (kind === "hairpin") {
-        const isHairpin = out === this.#frame.vpcInterface && packet.isMarked && packet.isRedirected;
+        const isHairpin = out === this.#definition.vpcInterface && packet.isMarked && packet.isRedirected;
         if (isHairpin) hit = this.#single("hairpin", originalDestination, "source");
       }
       if (hit !== undefined) return hit;

@@ -8,8 +8,8 @@ import type { Ip } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { ObservedNetwork } from "../model/observed.ts";
 import { poolBuckets } from "../model/program.ts";
-import { barrierLines } from "../nftables/barrier.ts";
-import { type FrameLines, frameLines } from "../nftables/frame-lines.ts";
+import { type DefinitionLines, definitionLines } from "../nftables/definition-lines.ts";
+import { filterTableLines } from "../nftables/filter-tables.ts";
 import type { IptablesObserved } from "../plan/iptables/observed.ts";
 import type { ObservedTable } from "../plan/nftables/compare.ts";
 import type { NftablesObserved } from "../plan/nftables/observed.ts";
@@ -23,19 +23,22 @@ export interface FoundInterfaces {
 export type Interfaces = Pick<GatewayConfig, "vpcInterface" | "externalInterface">;
 
 export function interfacesOfIptables(
-  { rules, barrier }: Pick<IptablesObserved, "rules" | "barrier">,
+  { rules, filterTables }: Pick<IptablesObserved, "rules" | "filterTables">,
   links: readonly InterfaceName[],
 ): FoundInterfaces {
-  return firstFound(interfacesInDump(rules), interfacesInGuard(barrier?.frames.guard, rules, links));
+  return firstFound(
+    interfacesInDump(rules),
+    interfacesInGuard(filterTables?.definitions.guard, rules, links),
+  );
 }
 
 export function interfacesOfNftables(
-  { table, barrier }: Pick<NftablesObserved, "table" | "barrier">,
+  { table, filterTables }: Pick<NftablesObserved, "table" | "filterTables">,
   links: readonly InterfaceName[],
 ): FoundInterfaces {
   return firstFound(
     interfacesInTable(table, links),
-    interfacesInGuard(barrier.frames.guard, undefined, links),
+    interfacesInGuard(filterTables.definitions.guard, undefined, links),
   );
 }
 
@@ -51,7 +54,7 @@ export function interfacesInDump(rules: RuleDump): FoundInterfaces {
 
 /** The guard's rules, in either form. Which of several outside interfaces is the external one, they do not tell. */
 export function interfacesInGuard(
-  lines: FrameLines,
+  lines: DefinitionLines,
   rules: RuleDump | undefined,
   links: readonly InterfaceName[],
 ): FoundInterfaces {
@@ -71,14 +74,14 @@ interface Way {
   readonly outside: InterfaceName;
 }
 
-function waysInGuard(lines: FrameLines = [], links: readonly InterfaceName[]): readonly Way[] {
+function waysInGuard(lines: DefinitionLines = [], links: readonly InterfaceName[]): readonly Way[] {
   const present = new Set(lines);
   return links.flatMap((vpc) =>
     links
       .filter(
         (outside) =>
           outside !== vpc &&
-          barrierLines("guard", { vpcInterface: vpc, outsides: [outside] })
+          filterTableLines("guard", { vpcInterface: vpc, outsides: [outside] })
             .filter((line) => line.startsWith("rule "))
             .every((line) => present.has(line)),
       )
@@ -94,16 +97,16 @@ export function firstFound(...found: readonly FoundInterfaces[]): FoundInterface
   };
 }
 
-/** The frame has the names in bytes: they are compared with those of each link. */
+/** The definition has the names in bytes: they are compared with those of each link. */
 export function interfacesInTable(
-  { frame = [] }: ObservedTable,
+  { definition = [] }: ObservedTable,
   links: readonly InterfaceName[],
 ): FoundInterfaces {
-  const lines = new Set(frame);
+  const lines = new Set(definition);
   const isFor = (vpcInterface: InterfaceName, external: readonly InterfaceName[]) => {
     const lookups = external.map((name) => ({ interface: name, buckets: poolBuckets }));
-    const rules = frameLines({ vpcInterface, lookups, backendCounts: [], stickyCounts: [] }).filter((line) =>
-      line.startsWith("rule "),
+    const rules = definitionLines({ vpcInterface, lookups, backendCounts: [], stickyCounts: [] }).filter(
+      (line) => line.startsWith("rule "),
     );
     return rules.length > 0 && rules.every((line) => lines.has(line));
   };

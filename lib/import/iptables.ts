@@ -14,13 +14,13 @@ import type { FipHalf, ReadContext, ReadDnat, ReadRules, Source, Unread } from "
 import { readSnatRules } from "./snat-rules.ts";
 
 export function* readIptables(observed: IptablesObserved, context: ReadContext): Chunked<ReadRules> {
-  const { variant, rules, barrier, backends } = observed;
+  const { variant, rules, filterTables, backends } = observed;
   const { family } = context;
-  const known = yield* barrier === undefined
+  const known = yield* filterTables === undefined
     ? clientsInFilter(rules, family)
-    : clientsOf(barrier.elements, family);
+    : clientsOf(filterTables.elements, family);
   const read = yield* readDump(`iptables-${variant}`, rules, known, context);
-  const isAgents = read.isAgents || barrier?.frames.guard !== undefined;
+  const isAgents = read.isAgents || filterTables?.definitions.guard !== undefined;
   if (backends === undefined) return { ...read, isAgents };
   const table = readBackends(backends, family);
   const dnats = [...read.dnats, ...table.dnats];
@@ -70,9 +70,9 @@ export function* readDump(
   yield;
   const snats = yield* readSnatRules(rulesOf("SHARED_SNAT"), sourceIn("nat", "SHARED_SNAT"), known, family);
   yield;
-  for (const [table, chain, targets] of frames)
+  for (const [table, chain, targets] of jumpChains)
     for (const rule of rules.get(table)?.get(chain) ?? [])
-      if (!isOfFrame(rule, targets)) unread.push({ ...sourceIn(table, chain)(rule), why: notOurs });
+      if (!isJump(rule, targets)) unread.push({ ...sourceIn(table, chain)(rule), why: notOurs });
   const dnats = yield* dnatsOf(shares, unread);
   return {
     inward,
@@ -94,13 +94,13 @@ const whyNot: Readonly<Record<string, string>> = {
 };
 
 /** The chains that lead to the others, with their targets. VPC_MARK has one rule, which marks. */
-const frames: readonly (readonly [table: TableName, chain: string, targets: readonly string[]])[] = [
+const jumpChains: readonly (readonly [table: TableName, chain: string, targets: readonly string[]])[] = [
   ["nat", "DNAT_FILTER", ["EXCLUSIVE_DNAT", "SHARED_DNAT"]],
   ["nat", "SNAT_FILTER", ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"]],
   ["mangle", "VPC_MARK", []],
 ];
 
-function isOfFrame({ text, spec }: Rule, targets: readonly string[]): boolean {
+function isJump({ text, spec }: Rule, targets: readonly string[]): boolean {
   return targets.length === 0
     ? spec?.target.kind === "mark"
     : targets.some((name) => jumpTo(name).text === text);

@@ -31,10 +31,10 @@ export function readLimits(
   { table, devices }: QosObserved,
   interfaces: Interfaces,
 ): { readonly limits: readonly ReadLimit[]; readonly unread: readonly Unread[] } {
-  const { frame, elements } = table ?? {};
-  if (frame === undefined || elements === undefined) return { limits: [], unread: [] };
-  const sets = readableQosSets(frame);
-  const { rules, unknown } = qosRulesIn(frame, sets, [...devices.keys()]);
+  const { definition, elements } = table ?? {};
+  if (definition === undefined || elements === undefined) return { limits: [], unread: [] };
+  const sets = readableQosSets(definition);
+  const { rules, unknown } = qosRulesIn(definition, sets, [...devices.keys()]);
   const where = tableLabel(qosTable);
   const unread: Unread[] = [];
   if (unknown > 0)

@@ -3,8 +3,8 @@ import { type Chunked, everyNth } from "../chunked.ts";
 import type { AddressValue, Family } from "../model/family.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Backend } from "../model/schema.ts";
+import { drawOf } from "../nftables/definition.ts";
 import { tableLabel } from "../nftables/family.ts";
-import { drawOf } from "../nftables/frame.ts";
 import { type MapName, tableName } from "../nftables/maps.ts";
 import type { ObservedTable } from "../plan/nftables/compare.ts";
 import type { NftablesObserved } from "../plan/nftables/observed.ts";
@@ -18,7 +18,7 @@ import type { FipHalf, Member, ReadContext, ReadDnat, ReadRules, Source, Unread 
 const readAtOnce = 2_000;
 
 export function* readNftables(
-  { table, barrier }: NftablesObserved,
+  { table, filterTables }: NftablesObserved,
   context: ReadContext,
 ): Chunked<ReadRules> {
   const { family } = context;
@@ -62,7 +62,7 @@ export function* readNftables(
   );
   const snats = yield* readRanges(
     yield* rangesOf(table, context, unread),
-    yield* clientsOf(barrier.elements, family),
+    yield* clientsOf(filterTables.elements, family),
     family,
   );
   return {
@@ -72,7 +72,7 @@ export function* readNftables(
     pools: snats.pools,
     hairpins: new Set(hairpins.map(({ eip }) => eip)),
     unread: [...unread, ...snats.unread],
-    isAgents: table.frame !== undefined || barrier.frames.guard !== undefined,
+    isAgents: table.definition !== undefined || filterTables.definitions.guard !== undefined,
   };
 }
 
@@ -192,7 +192,7 @@ function* rangesOf(
   return ranges;
 }
 
-/** Buckets are numbered within a lookup (lib/nftables/frame.ts). */
+/** Buckets are numbered within a lookup (lib/nftables/definition.ts). */
 const bucketsOfLookup = 65_536;
 
 /** `10.0.1.5` or `10.0.1.0-10.0.1.255`. */

@@ -1,6 +1,6 @@
 /** Which chains of iptables-nft a set of commits changed. */
 import type { Family } from "../model/family.ts";
-import { type Commit, touchesBarrier } from "../nftables/commits.ts";
+import { type Commit, touchesFilterTables } from "../nftables/commits.ts";
 import type { EditedChain } from "./restore.ts";
 import { tableNames } from "./rule.ts";
 import type { RuleDump } from "./save.ts";
@@ -14,7 +14,7 @@ export function touchedChains(
   read: RuleDump,
   { nft }: Family,
 ): readonly EditedChain[] | undefined {
-  if (touchesBarrier(tables)) return undefined;
+  if (touchesFilterTables(tables)) return undefined;
   const chains: EditedChain[] = [];
   for (const table of tableNames) {
     const touched = tables.get(`${nft.family} ${table}`);

@@ -26,9 +26,9 @@
 import type { Chunked } from "../chunked.ts";
 import { isSameSetChunked } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
+import type { DefinitionLines } from "./definition-lines.ts";
+import type { Counted } from "./definition-messages.ts";
 import { field } from "./fields.ts";
-import type { FrameLines } from "./frame-lines.ts";
-import type { Counted } from "./frame-messages.ts";
 import type { ElementMap } from "./maps.ts";
 
 export const accountingTable = "natgw_acct";
@@ -60,7 +60,7 @@ export interface AccountedInterface {
 }
 
 /** The table without elements. */
-export type AccountingFrame = readonly AccountedInterface[];
+export type AccountingDefinition = readonly AccountedInterface[];
 
 /** What an EIP's counters hold. A counter that is absent counted nothing. */
 export type RawTraffic = { readonly [K in CounterSet]?: Counted };
@@ -70,21 +70,21 @@ export type RawCounts = ReadonlyMap<string, RawTraffic>;
 
 /** What the kernel holds. */
 export interface ObservedAccounting {
-  readonly frame: FrameLines;
-  /** The elements of {@link eipSet}. Empty if the frame is another one. */
+  readonly definition: DefinitionLines;
+  /** The elements of {@link eipSet}. Empty if the definition is another one. */
   readonly eips: ReadonlySet<string>;
   /** EIPs that have counters but are no elements of {@link eipSet}. */
   readonly strays: ReadonlySet<string>;
 }
 
-export const noAccounting: ObservedAccounting = { frame: undefined, eips: new Set(), strays: new Set() };
+export const noAccounting: ObservedAccounting = { definition: undefined, eips: new Set(), strays: new Set() };
 
 export function* isSameAccountingChunked(
   one: ObservedAccounting,
   other: ObservedAccounting,
 ): Chunked<boolean> {
   if (one === other) return true;
-  if (one.frame?.join("\n") !== other.frame?.join("\n")) return false;
+  if (one.definition?.join("\n") !== other.definition?.join("\n")) return false;
   return (
     (yield* isSameSetChunked(one.eips, other.eips)) && (yield* isSameSetChunked(one.strays, other.strays))
   );
@@ -93,7 +93,9 @@ export function* isSameAccountingChunked(
 /** One transaction. Removing an EIP removes its counters. */
 export interface AccountingTransaction {
   /** Deletes the table if `isReplaced`, then makes it. Without `make` it is only deleted. */
-  readonly frame: { readonly make: AccountingFrame | undefined; readonly isReplaced: boolean } | undefined;
+  readonly definition:
+    | { readonly make: AccountingDefinition | undefined; readonly isReplaced: boolean }
+    | undefined;
   readonly add: readonly string[];
   readonly remove: readonly string[];
   /** EIPs that only have counters. */

@@ -21,6 +21,16 @@ import { type AddressBytes, addressBytesOf } from "../model/address-bytes.ts";
 import type { ApiGuard, OpenEndpoint } from "../model/api-guard.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
+import { type DefinitionLines, DefinitionReader } from "./definition-lines.ts";
+import {
+  type Counted,
+  deleteTable,
+  newChain,
+  newCounter,
+  newPlainChain,
+  newRule,
+  newTable,
+} from "./definition-messages.ts";
 import {
   compare,
   count,
@@ -37,16 +47,6 @@ import {
   register,
   testBits,
 } from "./expressions.ts";
-import { type FrameLines, FrameReader } from "./frame-lines.ts";
-import {
-  type Counted,
-  deleteTable,
-  newChain,
-  newCounter,
-  newPlainChain,
-  newRule,
-  newTable,
-} from "./frame-messages.ts";
 import { inetNumber, inFamily } from "./wire.ts";
 
 export const apiTable = "natgw_api";
@@ -68,8 +68,8 @@ export function encodeApiTable(
 }
 
 /** The table as lines, as a dump of it gives them. */
-export function apiTableLines(guard: ApiGuard): FrameLines {
-  const reader = new FrameReader(apiTable, inetNumber);
+export function apiTableLines(guard: ApiGuard): DefinitionLines {
+  const reader = new DefinitionReader(apiTable, inetNumber);
   for (const { type, payload } of encodeApiTable(guard, false, undefined))
     reader.read(
       type,

@@ -20,10 +20,10 @@ import { isSameMap } from "../memoize.ts";
 import type { Ip } from "../model/ip.ts";
 import type { ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
+import type { DefinitionLines } from "./definition-lines.ts";
 import { hashSeed } from "./expressions.ts";
 import { tableLabel } from "./family.ts";
 import { type Field, field } from "./fields.ts";
-import type { FrameLines } from "./frame-lines.ts";
 import { concatText, type ElementMap } from "./maps.ts";
 
 /** Kube-OVN's name. A table that its own script made is taken over. */
@@ -49,7 +49,7 @@ export interface BackendsRule {
 /** What the kernel holds. */
 export interface ObservedBackends {
   /** Everything but what DNATs have; `undefined`: there is no table. */
-  readonly frame: FrameLines;
+  readonly definition: DefinitionLines;
   /** The verdict by key: of our map, or of another program's in its place. Empty if there is none, or several. */
   readonly elements: ReadonlyMap<string, string>;
   /** The rules of each chain that is on no hook, as {@link ruleText} where they are one of ours. */
@@ -59,7 +59,7 @@ export interface ObservedBackends {
 export function isSameBackends(one: ObservedBackends, other: ObservedBackends): boolean {
   return (
     one === other ||
-    (one.frame?.join("\n") === other.frame?.join("\n") &&
+    (one.definition?.join("\n") === other.definition?.join("\n") &&
       isSameMap(one.elements, other.elements) &&
       isSameMap(one.chains, other.chains))
   );
@@ -68,7 +68,7 @@ export function isSameBackends(one: ObservedBackends, other: ObservedBackends): 
 /** One transaction. Parts are applied in this order. */
 export interface BackendsTransaction {
   /** `make`: the table without elements; `replace`: the same after deleting what is there. */
-  readonly frame: "make" | "replace" | undefined;
+  readonly definition: "make" | "replace" | undefined;
   /** Keys. */
   readonly remove: readonly string[];
   /** Chains to delete. */

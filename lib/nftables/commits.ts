@@ -12,9 +12,9 @@ import {
   requirePayload,
 } from "../netlink/attributes.ts";
 import { backendsTable } from "./backends.ts";
-import { barrierTables } from "./barrier-tables.ts";
 import { forEachElement } from "./decode-elements.ts";
 import { tableLabel } from "./family.ts";
+import { filterTableNames } from "./filter-table-names.ts";
 import { type TableLabel, tableOf } from "./foreign.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import { elementListAttribute, headerBytes, messageType, NFTA_GEN_ID, ruleAttribute } from "./wire.ts";
@@ -68,7 +68,7 @@ export function touchedKeys(
   { tables }: Commit,
   maps: readonly MapName[],
 ): ReadonlyMap<MapName, ReadonlySet<string>> | undefined {
-  if (touchesBarrier(tables)) return undefined;
+  if (touchesFilterTables(tables)) return undefined;
   const own = tables.get(tableLabel(tableName));
   if (own === undefined) return new Map();
   const isElsewhere =
@@ -77,8 +77,8 @@ export function touchedKeys(
 }
 
 /** Whether guard or gate changed. */
-export function touchesBarrier(tables: Commit["tables"]): boolean {
-  return Object.values(barrierTables).some((name) => tables.has(tableLabel(name)));
+export function touchesFilterTables(tables: Commit["tables"]): boolean {
+  return Object.values(filterTableNames).some((name) => tables.has(tableLabel(name)));
 }
 
 /** Whether something of the table of backends changed. */

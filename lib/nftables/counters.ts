@@ -8,8 +8,8 @@ import {
   requirePayload,
 } from "../netlink/attributes.ts";
 import { apiCounter } from "./api-guard.ts";
-import { type DropCounter, dropCounters } from "./barrier.ts";
-import type { Counted } from "./frame-messages.ts";
+import type { Counted } from "./definition-messages.ts";
+import { type DropCounter, dropCounters } from "./filter-tables.ts";
 import { policyCounters } from "./qos.ts";
 import { counterAttribute, familyNumber, headerBytes, messageType, objectAttribute } from "./wire.ts";
 

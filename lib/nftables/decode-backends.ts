@@ -1,5 +1,5 @@
 /**
- * Reads the table of backends from dumps. What is there is compared as the bytes of messages, as frame-lines.ts does; only the
+ * Reads the table of backends from dumps. What is there is compared as the bytes of messages, as definition-lines.ts does; only the
  * name of a rule's map, which the kernel gives, is left out, and its elements are put beside the rule.
  */
 import { GatewayError } from "../model/errors.ts";
@@ -15,11 +15,11 @@ import {
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { backendsChain, backendsMap, backendsTable, drawnMap, ruleText } from "./backends.ts";
 import { forEachElementOf } from "./decode-elements.ts";
-import { encodeBackendsFrame, type RuleShape, ruleExpressions, unnamedMap } from "./encode-backends.ts";
+import { lineOfMessage } from "./definition-lines.ts";
+import { newRule } from "./definition-messages.ts";
+import { encodeBackendsDefinition, type RuleShape, ruleExpressions, unnamedMap } from "./encode-backends.ts";
 import { tableLabel } from "./family.ts";
 import { tableOf } from "./foreign.ts";
-import { lineOfMessage } from "./frame-lines.ts";
-import { newRule } from "./frame-messages.ts";
 import {
   chainAttribute,
   headerBytes,
@@ -36,7 +36,7 @@ export class BackendsReader {
   readonly rules = new Map<string, RuleRead[]>();
   /** The maps without names that rules draw from, as lines. */
   readonly sets = new Map<string, string>();
-  readonly #frame: string[] = [];
+  readonly #definition: string[] = [];
   #table: string | undefined;
   #use: number | undefined;
   /** Chains, sets with a name and objects: what the kernel counts as used. */
@@ -62,8 +62,8 @@ export class BackendsReader {
       const chain = textAt(ruleAttribute.chain);
       const rules = this.rules.get(chain);
       const { text, set } = withoutName(line);
-      // Rules of a hook are the frame's.
-      if (rules === undefined) this.#frame.push(line);
+      // Rules of a hook belong to the definition.
+      if (rules === undefined) this.#definition.push(line);
       else rules.push({ text: text.slice(text.indexOf(" ", "rule ".length) + 1), set });
       return;
     }
@@ -72,11 +72,11 @@ export class BackendsReader {
     if (kind === "chain" && at(chainAttribute.hook) === undefined)
       this.rules.set(textAt(chainAttribute.name), []);
     else if (isSet) this.sets.set(textAt(setAttribute.name), withoutSetName(line));
-    else this.#frame.push(line);
+    else this.#definition.push(line);
   }
 
   /** Everything but chains without hook and their sets; `undefined`: there is no table. */
-  get frame(): readonly string[] | undefined {
+  get definition(): readonly string[] | undefined {
     if (this.#table === undefined) return undefined;
     // Flowtables are counted, and not read. Not every kernel counts sets without a name.
     const use = this.#use ?? this.#held;
@@ -84,8 +84,8 @@ export class BackendsReader {
     const isRule = (line: string) => line.startsWith("rule ");
     return [
       `${this.#table}and ${more} more`,
-      ...this.#frame.filter((line) => !isRule(line)).sort(),
-      ...this.#frame.filter(isRule),
+      ...this.#definition.filter((line) => !isRule(line)).sort(),
+      ...this.#definition.filter(isRule),
     ];
   }
 
@@ -157,29 +157,29 @@ export class DrawnReader {
 /** A key beyond this is none of ours. */
 const maxDrawn = 65_536;
 
-/** The lines that a dump of the frame gives. */
-export function backendsFrameLines(): readonly string[] {
-  knownFrame ??= frameLinesOf(encodeBackendsFrame());
-  return knownFrame;
+/** The lines that a dump of the definition gives. */
+export function backendsDefinitionLines(): readonly string[] {
+  knownDefinition ??= definitionLinesOf(encodeBackendsDefinition());
+  return knownDefinition;
 }
 
-let knownFrame: readonly string[] | undefined;
+let knownDefinition: readonly string[] | undefined;
 
-function frameLinesOf(messages: readonly NetlinkMessage[]): readonly string[] {
+function definitionLinesOf(messages: readonly NetlinkMessage[]): readonly string[] {
   const reader = new BackendsReader();
   for (const message of messages) reader.read(message.type, ...viewOf(message));
-  return reader.frame ?? [];
+  return reader.definition ?? [];
 }
 
 /**
  * The map of verdicts whose elements can be read: ours, or the only one that leads from services to chains. Kube-OVN's script
  * gives it another name, and an import reads it before the table is made again.
  */
-export function readableMap(frame: readonly string[]): string | undefined {
-  const ours = backendsFrameLines().find((line) => line.startsWith("map "));
+export function readableMap(definition: readonly string[]): string | undefined {
+  const ours = backendsDefinitionLines().find((line) => line.startsWith("map "));
   if (ours === undefined) return undefined;
-  if (frame.includes(ours)) return backendsMap;
-  const alike = frame.filter((line) => line.startsWith("map ") && typesOf(line) === typesOf(ours));
+  if (definition.includes(ours)) return backendsMap;
+  const alike = definition.filter((line) => line.startsWith("map ") && typesOf(line) === typesOf(ours));
   const [, name] = /^map 2=([0-9a-f]+)00 /.exec((alike.length === 1 && alike[0]) || "") ?? [];
   return name === undefined ? undefined : fromHex(name);
 }

@@ -1,5 +1,5 @@
 /**
- * Reads the rules of the table of rate limits from the lines of its frame. What is read is encoded again and compared with
+ * Reads the rules of the table of rate limits from the lines of its definition. What is read is encoded again and compared with
  * the line: what the agent would not write is not read.
  */
 import type { Cidr } from "../model/ip.ts";
@@ -17,7 +17,7 @@ export interface QosRulesRead {
 }
 
 /**
- * @param lines of the whole frame
+ * @param lines of the whole definition
  * @param sets the maps and sets whose elements can be read
  * @param links all interfaces of the namespace
  */

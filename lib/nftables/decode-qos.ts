@@ -9,9 +9,9 @@ import {
 } from "../netlink/attributes.ts";
 import { readComment } from "./comment.ts";
 import { forEachElementOf } from "./decode-elements.ts";
+import { lineOfMessage } from "./definition-lines.ts";
 import { newClassMap, newLimitSet } from "./encode-qos.ts";
 import { field } from "./fields.ts";
-import { lineOfMessage } from "./frame-lines.ts";
 import type { ElementMap } from "./maps.ts";
 import { classMap, limitText } from "./qos.ts";
 import { elementAttribute, elementListAttribute, expressionAttribute, headerBytes } from "./wire.ts";
@@ -21,7 +21,7 @@ export interface ReadableSet {
   readonly isMap: boolean;
 }
 
-/** The maps and sets in the lines of the table's frame that are as ours: only their elements can be read. */
+/** The maps and sets in the lines of the table's definition that are as ours: only their elements can be read. */
 export function readableQosSets(lines: readonly string[]): readonly ReadableSet[] {
   return lines.flatMap((line): readonly ReadableSet[] => {
     const hex = /^map 2=((?:[0-9a-f]{2})+?)00 /.exec(line)?.[1];

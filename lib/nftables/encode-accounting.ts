@@ -4,7 +4,7 @@ import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
 import {
   type AccountedInterface,
-  type AccountingFrame,
+  type AccountingDefinition,
   type AccountingTransaction,
   accountingTable,
   addressSet,
@@ -15,6 +15,17 @@ import {
   lengthSet,
   type RawCounts,
 } from "./accounting.ts";
+import { linesOf } from "./definition-lines.ts";
+import {
+  type Counted,
+  counterExpression,
+  deleteTable,
+  newAddressSet,
+  newChain,
+  newFieldSet,
+  newRule,
+  newTable,
+} from "./definition-messages.ts";
 import { encodeList } from "./encode-elements.ts";
 import {
   bitwise,
@@ -29,17 +40,6 @@ import {
   update,
 } from "./expressions.ts";
 import { field, fieldBytes, writeField } from "./fields.ts";
-import { linesOf } from "./frame-lines.ts";
-import {
-  type Counted,
-  counterExpression,
-  deleteTable,
-  newAddressSet,
-  newChain,
-  newFieldSet,
-  newRule,
-  newTable,
-} from "./frame-messages.ts";
 import type { ElementMap } from "./maps.ts";
 import { fullLengths } from "./segments.ts";
 import {
@@ -81,12 +81,12 @@ const chains = [
 
 /** @param counts what the counters of a table that is made, and of EIPs that are added, begin at */
 export function* encodeAccounting(
-  { frame, add, remove }: AccountingTransaction,
+  { definition, add, remove }: AccountingTransaction,
   counts: RawCounts = new Map(),
 ): Chunked<readonly NetlinkMessage[]> {
   const messages: NetlinkMessage[] = [];
-  if (frame?.isReplaced) messages.push(deleteTable(accountingTable));
-  if (frame?.make !== undefined) messages.push(...encodeAccountingFrame(frame.make));
+  if (definition?.isReplaced) messages.push(deleteTable(accountingTable));
+  if (definition?.make !== undefined) messages.push(...encodeAccountingDefinition(definition.make));
   const isDue = everyNth(chunksAtOnce);
   for (const some of chunksOf(remove)) {
     if (isDue()) yield;
@@ -125,30 +125,30 @@ export function dumpAccounted(set: CounterSet | typeof eipSet): NetlinkMessage {
 }
 
 /** The table without EIPs. */
-export function encodeAccountingFrame(frame: AccountingFrame): readonly NetlinkMessage[] {
+export function encodeAccountingDefinition(definition: AccountingDefinition): readonly NetlinkMessage[] {
   return [
     newTable(accountingTable),
     newEipSet(),
     ...counterSets.map((name, at) => newCounterSet(name, at + 2)),
-    newFullSet(frame),
-    ...fullElements(frame),
-    ...rulesOf(frame),
+    newFullSet(definition),
+    ...fullElements(definition),
+    ...rulesOf(definition),
   ];
 }
 
 /** The lines that a dump of the table gives: the kernel limits the sets that packets add to. */
-export function accountingLines(frame: AccountingFrame): readonly string[] {
+export function accountingLines(definition: AccountingDefinition): readonly string[] {
   const messages = [
     newTable(accountingTable),
     newEipSet(),
     ...counterSets.map((name, at) => newCounterSet(name, at + 2, toldSize)),
-    newFullSet(frame),
-    ...rulesOf(frame, toldZeros),
+    newFullSet(definition),
+    ...rulesOf(definition, toldZeros),
   ];
   return linesOf(messages, accountingTable);
 }
 
-/** The line of each set in a frame. Only the elements of a set with this line can be read. */
+/** The line of each set in a definition. Only the elements of a set with this line can be read. */
 export const accountingSetLines: ReadonlyMap<CounterSet | typeof eipSet, string> = new Map(
   ([eipSet, ...counterSets] as const).map((name) => [name, lineOfSet(name)]),
 );
@@ -162,11 +162,14 @@ function newEipSet(): NetlinkMessage {
   return newAddressSet(accountingTable, eipSet, 1, [keysAreBigEndian, noDescription]);
 }
 
-function rulesOf(frame: AccountingFrame, told: readonly Uint8Array[] = []): readonly NetlinkMessage[] {
+function rulesOf(
+  definition: AccountingDefinition,
+  told: readonly Uint8Array[] = [],
+): readonly NetlinkMessage[] {
   return [
     ...chains.map((chain) => newChain(chain, accountingTable)),
-    ...frame.map((at) => newRule("prerouting", counting("in", at, told), accountingTable)),
-    ...frame.map((at) => newRule("postrouting", counting("out", at, told), accountingTable)),
+    ...definition.map((at) => newRule("prerouting", counting("in", at, told), accountingTable)),
+    ...definition.map((at) => newRule("postrouting", counting("out", at, told), accountingTable)),
   ];
 }
 
@@ -208,8 +211,8 @@ function newCounterSet(name: CounterSet, id: number, description = noDescription
 }
 
 /** The kernel changes no element of a constant set that rules use, so a set with this line has these elements. */
-function newFullSet(frame: AccountingFrame): NetlinkMessage {
-  const { size } = lengthsOf(frame);
+function newFullSet(definition: AccountingDefinition): NetlinkMessage {
+  const { size } = lengthsOf(definition);
   const set = { table: accountingTable, name: fullSet, id: counterSets.length + 2, key: field.length };
   return newFieldSet(set, [
     lengthKeys,
@@ -222,14 +225,14 @@ function newFullSet(frame: AccountingFrame): NetlinkMessage {
 }
 
 /** In the transaction that makes the set, before the rules that use it. */
-function fullElements(frame: AccountingFrame): readonly NetlinkMessage[] {
-  return chunksOf(Array.from(lengthsOf(frame), String)).map((some) =>
+function fullElements(definition: AccountingDefinition): readonly NetlinkMessage[] {
+  return chunksOf(Array.from(lengthsOf(definition), String)).map((some) =>
     keysMessage(messageType.newElements, messageFlag.create, fullSet, some, lengthSet),
   );
 }
 
-function lengthsOf(frame: AccountingFrame): ReadonlySet<number> {
-  return new Set(frame.flatMap(({ mtu }) => [...fullLengths(mtu)]));
+function lengthsOf(definition: AccountingDefinition): ReadonlySet<number> {
+  return new Set(definition.flatMap(({ mtu }) => [...fullLengths(mtu)]));
 }
 
 type Seed = readonly [eip: string, counted: Counted];

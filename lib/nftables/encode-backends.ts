@@ -13,6 +13,15 @@ import {
   drawnMap,
   serviceFields,
 } from "./backends.ts";
+import {
+  deleteTable,
+  flushChain,
+  message,
+  newChain,
+  newPlainChain,
+  newRule,
+  newTable,
+} from "./definition-messages.ts";
 import { encodeList } from "./encode-elements.ts";
 import {
   compare,
@@ -27,15 +36,6 @@ import {
   register,
 } from "./expressions.ts";
 import { fieldBytes, protocolNumber, typeOf } from "./fields.ts";
-import {
-  deleteTable,
-  flushChain,
-  message,
-  newChain,
-  newPlainChain,
-  newRule,
-  newTable,
-} from "./frame-messages.ts";
 import { encodeVerdicts } from "./verdicts.ts";
 import {
   chainAttribute,
@@ -52,7 +52,7 @@ import {
 const [r1, r2, r3, , r5] = register;
 
 export function encodeBackends({
-  frame,
+  definition,
   remove,
   drop,
   write,
@@ -60,8 +60,8 @@ export function encodeBackends({
 }: BackendsTransaction): readonly NetlinkMessage[] {
   const chains = [...write];
   return [
-    ...(frame === "replace" ? [deleteTable(backendsTable)] : []),
-    ...(frame === undefined ? [] : encodeBackendsFrame()),
+    ...(definition === "replace" ? [deleteTable(backendsTable)] : []),
+    ...(definition === undefined ? [] : encodeBackendsDefinition()),
     ...encodeVerdicts(
       messageType.deleteElements,
       0,
@@ -78,7 +78,7 @@ export function encodeBackends({
 }
 
 /** The table without elements and without chains of DNATs. */
-export function encodeBackendsFrame(): readonly NetlinkMessage[] {
+export function encodeBackendsDefinition(): readonly NetlinkMessage[] {
   return [
     newTable(backendsTable),
     newSet(backendsMap, 1, setFlag.map, serviceFields.length * fieldBytes, typeOf(serviceFields), [

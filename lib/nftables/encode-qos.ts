@@ -2,8 +2,16 @@
 import { addressOf, type Cidr, prefixLengthOf } from "../model/ip.ts";
 import { bytesAttribute, concatBytes, netU32Attribute, textAttribute } from "../netlink/attributes.ts";
 import { messageFlag, type NetlinkMessage } from "../netlink/message.ts";
-import type { DropCounts } from "./barrier.ts";
 import { commentData } from "./comment.ts";
+import { linesOf } from "./definition-lines.ts";
+import {
+  deleteTable,
+  newAddressSet,
+  newChain,
+  newCounter,
+  newRule,
+  newTable,
+} from "./definition-messages.ts";
 import {
   bitwise,
   compare,
@@ -29,14 +37,13 @@ import {
 } from "./expressions.ts";
 import { tableFamily } from "./family.ts";
 import { type Field, field, fieldBytes, writeField } from "./fields.ts";
-import { linesOf } from "./frame-lines.ts";
-import { deleteTable, newAddressSet, newChain, newCounter, newRule, newTable } from "./frame-messages.ts";
+import type { DropCounts } from "./filter-tables.ts";
 import {
   parseLimitText,
   partsOfValue,
   policyCounters,
   priorityComment,
-  type QosFrame,
+  type QosDefinition,
   type QosPackets,
   type QosRule,
   type QosTransaction,
@@ -59,12 +66,12 @@ const [r1] = register;
 
 /** @param counts the initial values of the counters of a table that is made */
 export function encodeQos(
-  { frame, remove, add }: QosTransaction,
+  { definition, remove, add }: QosTransaction,
   counts?: DropCounts,
 ): readonly NetlinkMessage[] {
   return [
-    ...(frame?.isReplaced ? [deleteTable(qosTable)] : []),
-    ...(frame?.make === undefined ? [] : encodeQosFrame(frame.make, counts)),
+    ...(definition?.isReplaced ? [deleteTable(qosTable)] : []),
+    ...(definition?.make === undefined ? [] : encodeQosDefinition(definition.make, counts)),
     ...[...remove].flatMap(([set, keys]) =>
       chunksOf(keys).map((some) =>
         elements(
@@ -89,8 +96,8 @@ export function encodeQos(
 }
 
 /** The table without elements. */
-export function encodeQosFrame(
-  { maps, sets, rules }: QosFrame,
+export function encodeQosDefinition(
+  { maps, sets, rules }: QosDefinition,
   counts: DropCounts = new Map(),
 ): readonly NetlinkMessage[] {
   const counters = policyCounters.filter((name) => rules.some(({ counter }) => counter === name));
@@ -108,13 +115,13 @@ export function encodeQosFrame(
 }
 
 /** The lines that a dump of the table gives. */
-export function qosFrameLines(frame: QosFrame): readonly string[] {
-  return linesOf(encodeQosFrame(frame), qosTable);
+export function qosDefinitionLines(definition: QosDefinition): readonly string[] {
+  return linesOf(encodeQosDefinition(definition), qosTable);
 }
 
 /** The lines of one rule. */
 export function qosRuleLines(rule: QosRule): readonly string[] {
-  return qosFrameLines({ maps: [], sets: [], rules: [rule] }).filter((line) => line.startsWith("rule "));
+  return qosDefinitionLines({ maps: [], sets: [], rules: [rule] }).filter((line) => line.startsWith("rule "));
 }
 
 /** What all lines of rules about these packets begin with. */

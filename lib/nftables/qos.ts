@@ -24,9 +24,9 @@
 import { isSameMap } from "../memoize.ts";
 import type { Cidr } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
+import type { DefinitionLines } from "./definition-lines.ts";
 import type { RateLimit } from "./expressions.ts";
 import { field } from "./fields.ts";
-import type { FrameLines } from "./frame-lines.ts";
 import type { ElementMap } from "./maps.ts";
 
 export const qosTable = "natgw_qos";
@@ -75,7 +75,7 @@ export interface QosRule extends QosPackets {
 export type QosVerdict = { readonly class: number } | { readonly over: RateLimit };
 
 /** The table without elements. */
-export interface QosFrame {
+export interface QosDefinition {
   readonly maps: readonly string[];
   readonly sets: readonly string[];
   readonly rules: readonly QosRule[];
@@ -89,24 +89,25 @@ export type QosElements = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 /** What the kernel holds. */
 export interface ObservedQosTable {
-  readonly frame: FrameLines;
+  readonly definition: DefinitionLines;
   /** Of the maps and sets that are as ours. */
   readonly elements: QosElements;
 }
 
-export const noQosTable: ObservedQosTable = { frame: undefined, elements: new Map() };
+export const noQosTable: ObservedQosTable = { definition: undefined, elements: new Map() };
 
 export function isSameQosTable(one: ObservedQosTable, other: ObservedQosTable): boolean {
   return (
     one === other ||
-    (one.frame?.join("\n") === other.frame?.join("\n") && isSameMap(one.elements, other.elements, isSameMap))
+    (one.definition?.join("\n") === other.definition?.join("\n") &&
+      isSameMap(one.elements, other.elements, isSameMap))
   );
 }
 
 /** One transaction. */
 export interface QosTransaction {
   /** Deletes the table if `isReplaced`, then makes it. Without `make` it is only deleted. */
-  readonly frame: { readonly make: QosFrame | undefined; readonly isReplaced: boolean } | undefined;
+  readonly definition: { readonly make: QosDefinition | undefined; readonly isReplaced: boolean } | undefined;
   /** Keys by map or set. */
   readonly remove: ReadonlyMap<string, readonly string[]>;
   readonly add: QosElements;

@@ -2,7 +2,7 @@
  * What packets were on the wire. The kernel hands large packets from layer to layer, and cuts them only where they leave
  * (GSO) or joins them where they arrive (GRO). Netfilter counts such a packet once, with one header.
  */
-import type { Counted } from "./frame-messages.ts";
+import type { Counted } from "./definition-messages.ts";
 
 /** An IPv4 header, and a TCP header with timestamps. */
 const headerBytes = 52;

@@ -6,9 +6,10 @@
  *     clients    network . netmask               the CIDRs of SNATs; no two of them can be in each other's way
  *     eips       EIP                             every EIP that rules may name
  */
-import { barrierTables } from "./barrier-tables.ts";
+
 import { tableLabel } from "./family.ts";
 import { field } from "./fields.ts";
+import { filterTableNames } from "./filter-table-names.ts";
 import { type ElementMap, type ElementValues, elementMaps, type MapName, tableName } from "./maps.ts";
 
 const { address, protocol, port } = field;
@@ -46,14 +47,14 @@ export function isGuardSet(name: SetName): name is GuardSet {
 
 /** The table of family ip that it is in. */
 export function tableHolding(name: SetName): string {
-  return isGuardSet(name) ? barrierTables.guard : tableName;
+  return isGuardSet(name) ? filterTableNames.guard : tableName;
 }
 
 /** As one would type it: `ip natgw_guard fips { 10.0.1.5, 10.0.1.6 }`. Beyond a handful the rest is counted. */
 export function guardElementsText(set: GuardSet, keys: readonly string[]): string {
   const spelt = smallest(keys, maxSpelt);
   if (keys.length > maxSpelt) spelt.push(`… ${keys.length - maxSpelt} more`);
-  return `${tableLabel(barrierTables.guard)} ${set} { ${spelt.join(", ")} }`;
+  return `${tableLabel(filterTableNames.guard)} ${set} { ${spelt.join(", ")} }`;
 }
 
 const maxSpelt = 8;

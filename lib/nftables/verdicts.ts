@@ -14,8 +14,8 @@ import {
 } from "../netlink/attributes.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import { backendsMap, backendsTable, gotoText, serviceFields } from "./backends.ts";
+import { message } from "./definition-messages.ts";
 import { fieldBytes, readField, writeField } from "./fields.ts";
-import { message } from "./frame-messages.ts";
 import { catchAll } from "./maps.ts";
 import {
   elementAttribute,

@@ -76,9 +76,9 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   missingChunked(program: Program, observed: Observed): Chunked<ReadonlyMap<ObjectId, string>>;
   /** Objects for which no rules are planned, because this kernel cannot do what they are, with the reason. */
   unsupported?(program: Program, observed: Observed): ReadonlyMap<ObjectId, string>;
-  /** True if an owned chain, table or map has anything of an object. Frame, guard and gates do not count. */
+  /** True if an owned chain, table or map has anything of an object. Fixed rules, guard and gates do not count. */
   holdsObjects(observed: Observed): boolean;
-  /** True if no owned chain, table or map has any rule, including the frame. Guard and gates do not count. */
+  /** True if no owned chain, table or map has any rule, fixed ones included. Guard and gates do not count. */
   isPristine(observed: Observed): boolean;
   /** True if the kernel tells that a set was accepted, also if it had no object. */
   wasSet(observed: Observed): boolean;

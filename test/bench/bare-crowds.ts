@@ -27,7 +27,7 @@ export interface Crowd<T> {
 
 /** The table of backends, by `nft -f`. */
 export function bareBackends({ from, to }: Crowd<Service>): Command {
-  const lines = from === undefined ? [...backendsFrame] : [];
+  const lines = from === undefined ? [...backendsDefinition] : [];
   const added = to.filter((one) => !from?.includes(one));
   const names = new Map(to.map((one) => [one.name, one]));
   for (const one of from ?? []) {
@@ -51,7 +51,7 @@ export function bareBackends({ from, to }: Crowd<Service>): Command {
   return { argv: ["nft", "-f", "-"], stdin: `${lines.join("\n")}\n` };
 }
 
-const backendsFrame = [
+const backendsDefinition = [
   "add table ip kube-ovn",
   "add map ip kube-ovn dnat_backends { type ipv4_addr . inet_proto . inet_service : verdict; }",
   "add chain ip kube-ovn prerouting { type nat hook prerouting priority -99; }",

@@ -75,7 +75,7 @@ function restoreOf(dataplane: DataplaneName): readonly string[] {
   return [`${iptablesOf(dataplane)}-restore`, "--noflush", "--wait", "5"];
 }
 
-const frame = [
+const fixedChains = [
   ...["DNAT_FILTER", "EXCLUSIVE_DNAT", "SHARED_DNAT"],
   ...["SNAT_FILTER", "EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
 ];
@@ -89,7 +89,7 @@ function iptablesTables(scenario: Scenario): string {
     "-A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1",
     "COMMIT",
     "*nat",
-    ...frame.map((chain) => `:${chain} - [0:0]`),
+    ...fixedChains.map((chain) => `:${chain} - [0:0]`),
     "-A PREROUTING -j DNAT_FILTER",
     "-A POSTROUTING -j SNAT_FILTER",
     "-A DNAT_FILTER -j EXCLUSIVE_DNAT",

@@ -144,7 +144,7 @@ t.test("without nf_tables, by the chains of iptables-legacy", async (t) => {
     await expectWays(t, admitted, true);
     await expectWays(t, refused, false);
     t.ok(await isIn("outside 10.0.2.254", port + 1), "other ports are not its business");
-    t.same(await driver.observe(signal), { hasNftables: false, frame: undefined });
+    t.same(await driver.observe(signal), { hasNftables: false, definition: undefined });
     t.equal((await driver.readDrops(signal)).size, 0, "the gate's reading counts them");
   });
 

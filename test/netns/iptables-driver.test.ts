@@ -7,7 +7,7 @@ import { readLegacyDigest } from "../../agent/kernel/iptables/legacy-digest.ts";
 import { removeByHandle } from "../../agent/kernel/iptables/remove-by-handle.ts";
 import { listChain, type Variant } from "../../agent/kernel/iptables/tools.ts";
 import { chooseVariant } from "../../agent/kernel/iptables/variant.ts";
-import { BarrierTables } from "../../agent/kernel/nftables/barrier.ts";
+import { FilterTables } from "../../agent/kernel/nftables/filter-tables.ts";
 import { openNftables, readGeneration } from "../../agent/kernel/nftables/transaction.ts";
 import { createRun, type Run } from "../../agent/kernel/run.ts";
 import { parseRule } from "../../lib/iptables/parse-rule.ts";
@@ -34,7 +34,7 @@ class Lab {
   readonly variant: Variant;
   readonly dataplane: ReturnType<typeof iptablesRules>;
   readonly forks: string[] = [];
-  readonly tables: BarrierTables | undefined;
+  readonly tables: FilterTables | undefined;
 
   constructor(namespace: string, variant: Variant, options: Partial<IptablesDriverOptions> = {}) {
     this.variant = variant;
@@ -43,8 +43,13 @@ class Lab {
       onStart: (command) => this.forks.push(command),
     });
     // With legacy, guard and gate are chains, as on a system without nft.
-    this.tables = variant === "nft" ? new BarrierTables(openNftablesIn(namespace)) : undefined;
-    this.dataplane = iptablesRules({ run: this.run, variant, barrier: async () => this.tables, ...options });
+    this.tables = variant === "nft" ? new FilterTables(openNftablesIn(namespace)) : undefined;
+    this.dataplane = iptablesRules({
+      run: this.run,
+      variant,
+      filterTables: async () => this.tables,
+      ...options,
+    });
   }
 
   observe() {
@@ -335,13 +340,13 @@ for (const variant of ["nft", "legacy"] as const) {
     await t.test("the gate closes and opens; the guard survives a flush of nat", async (t) => {
       await lab.converge(full, "closed");
       t.ok(lab.dataplane.planner.isGateClosed(await lab.observe()));
-      const barrier = async () =>
+      const filterTables = async () =>
         variant === "nft"
           ? (await lab.run(["nft", "list", "tables"])).stdout.match(/ natgw_(gate|guard)/g)
           : (await lab.lines("filter", "FORWARD")).map((line) =>
               line.slice("-A FORWARD -j".length).toLowerCase(),
             );
-      t.same((await barrier())?.toSorted(), [" natgw_gate", " natgw_guard"]);
+      t.same((await filterTables())?.toSorted(), [" natgw_gate", " natgw_guard"]);
       if (variant === "legacy") {
         await lab.iptables("-t filter -I FORWARD -j ACCEPT");
         await lab.converge(full, "closed");
@@ -355,10 +360,10 @@ for (const variant of ["nft", "legacy"] as const) {
       t.equal(opening.changes.at(-1)?.subsystem, "gate");
       await lab.converge(full, "open");
       t.notOk(lab.dataplane.planner.isGateClosed(await lab.observe()));
-      t.same(await barrier(), [" natgw_guard"]);
+      t.same(await filterTables(), [" natgw_guard"]);
 
       await lab.iptables("-t nat -F");
-      t.same(await barrier(), [" natgw_guard"]);
+      t.same(await filterTables(), [" natgw_guard"]);
       t.equal(lab.dataplane.planner.missing(full, await lab.observe()).size, full.eips.length + 2 + 3 + 7);
       await lab.converge(full);
     });
@@ -368,7 +373,7 @@ for (const variant of ["nft", "legacy"] as const) {
       const misspelt = "-A DNAT_FILTER -j SNAT --to-source 203.0.113.1"; // SNAT is not for PREROUTING
       const refusing = iptablesRules({
         variant,
-        barrier: async () => lab.tables,
+        filterTables: async () => lab.tables,
         run: (argv, options = {}) =>
           lab.run(argv, {
             ...options,
@@ -413,13 +418,13 @@ t.test(
     const forks: string[] = [];
     const run = createRun({ onStart: (command) => forks.push(command) });
     const byHand = createRun();
-    const barrier = new BarrierTables(netlink);
+    const filterTables = new FilterTables(netlink);
     const dataplane = iptablesRules({
       run,
       variant: "nft",
       journal,
       readGeneration: (signal) => readGeneration(netlink, signal),
-      barrier: async () => barrier,
+      filterTables: async () => filterTables,
     });
     const converge = async () => {
       await dataplane.apply(dataplane.plan(full, await dataplane.observe(signal), "open"), signal);
@@ -433,11 +438,11 @@ t.test(
       const plain = iptablesRules({
         run: byHand,
         variant: "nft",
-        barrier: async () => new BarrierTables(netlink),
+        filterTables: async () => new FilterTables(netlink),
       });
       const all = await plain.observe(signal);
       t.same(textsOf(seen.rules), textsOf(all.rules), commands.join());
-      t.same(seen.barrier, all.barrier);
+      t.same(seen.filterTables, all.filterTables);
       return found;
     };
     const [one, two] = [["iptables-nft"], ["iptables-nft", "iptables-nft"]];

@@ -13,8 +13,8 @@ import { contains, fromU32, ipv4, makeCidr } from "../../lib/model/ipv4.ts";
 import { objectId } from "../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../lib/model/program.ts";
 import { forEachElement } from "../../lib/nftables/decode-elements.ts";
+import { definitionLines } from "../../lib/nftables/definition-lines.ts";
 import { encodeGet } from "../../lib/nftables/encode-elements.ts";
-import { frameLines } from "../../lib/nftables/frame-lines.ts";
 import type { MapName } from "../../lib/nftables/maps.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
 import type { GateState } from "../../lib/plan/gate-state.ts";
@@ -92,7 +92,7 @@ async function nft(input: string): Promise<string> {
   return run("nft", ["-f", "-"], { input });
 }
 
-/** @returns the changes, without those of the guard's elements, which test/netns/barrier.test.ts checks */
+/** @returns the changes, without those of the guard's elements, which test/netns/filter-tables.test.ts checks */
 async function converge(program: Program, gate: GateState = "open"): Promise<readonly string[]> {
   const plan = dataplane.plan(program, await dataplane.observe(signal), gate);
   await dataplane.apply(plan, signal);
@@ -206,7 +206,7 @@ t.test("the rules equal those that nft creates from the text", async (t) => {
     }`;
   await nft(`delete table ip natgw\n${words}`);
   const { table } = await readTable(netlink, signal);
-  const wanted = frameLines({
+  const wanted = definitionLines({
     vpcInterface: iface("eth0"),
     lookups: [
       { interface: iface("net1"), buckets: 16 },
@@ -217,13 +217,17 @@ t.test("the rules equal those that nft creates from the text", async (t) => {
   });
   const ours = wanted.filter((line) => !/646e61745f6e00/.test(line) && !line.startsWith("table"));
   t.same(
-    table.frame?.filter((line) => !line.startsWith("table")),
+    table.definition?.filter((line) => !line.startsWith("table")),
     ours,
     "all but the table's own count and what is about dnat_n, which nft cannot put in words",
   );
   const listing = await run("nft", ["list", "table", "ip", "natgw"]);
   t.match(listing, /snat to ip saddr map @fip_out/);
-  t.same(await converge(emptyProgram), ["replace table ip natgw"], "which is not the same frame: it goes");
+  t.same(
+    await converge(emptyProgram),
+    ["replace table ip natgw"],
+    "which is not the same definition: it goes",
+  );
 });
 
 t.test("an empty table gets the whole program, and traffic matches it", async (t) => {
@@ -231,7 +235,7 @@ t.test("an empty table gets the whole program, and traffic matches it", async (t
   t.equal(
     changes.length,
     1 + 5 + 2 + 1 + 2 + 4 + 2 * 16 + 2,
-    "the frame that draws one of two, EIPs, FIP, services, the pools' networks cut in five",
+    "the definition that draws one of two, EIPs, FIP, services, the pools' networks cut in five",
   );
   t.ok(changes.includes("add ip natgw fip_in { 203.0.113.10 : 10.0.1.5 }"));
   t.ok(changes.includes("add ip natgw dnat_n { 203.0.113.11 . udp . 5353 . 0x00020000 : 10.0.1.5 . 53 }"));
@@ -471,7 +475,7 @@ t.test(
       seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
       return (seed >>> 8) % below;
     };
-    /** Large pools change the frame. Most rounds must change only elements. */
+    /** Large pools change the definition. Most rounds must change only elements. */
     const randomPools = (isCrowded: boolean): readonly SnatPool[] => {
       const pools = new Map<string, SnatPool>();
       for (let at = 0; at < 12; at++) {
@@ -516,7 +520,7 @@ t.test(
 );
 
 t.test(
-  "if the kernel dumps a frame with other attributes than were sent, the agent learns them",
+  "if the kernel dumps a definition with other attributes than were sent, the agent learns them",
   async (t) => {
     const odd: ConversingConnection = {
       request: (...args) => netlink.request(...args),
@@ -542,7 +546,7 @@ t.test(
     const first = reader.plan(full, await reader.observe(signal), "open");
     t.ok(
       first.changes.some(({ text }) => text === "table ip natgw"),
-      "at first it looks like another frame",
+      "at first it looks like another definition",
     );
     await reader.apply(first, signal);
     t.same(reader.plan(full, await reader.observe(signal), "open").changes, []);
@@ -605,7 +609,7 @@ async function measured<T>(t: Test, what: string, effect: () => Promise<T>): Pro
 
 /** The EIP and the mapping that the kernel finds for a client, with the lookups of the rules. */
 async function leavesBy(program: Program, client: number, out: string): Promise<string | undefined> {
-  for (const [number, lookup] of wantedTable(program).frame.lookups.entries()) {
+  for (const [number, lookup] of wantedTable(program).definition.lookups.entries()) {
     if (lookup.interface !== out) continue;
     const bucket = ((client & (lookup.buckets - 1)) ^ (number << 16)) >>> 0;
     for (const map of ["snat_r", "snat_p"] as const) {

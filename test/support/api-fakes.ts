@@ -209,7 +209,7 @@ export class FakeReconciler implements ReconcilerPort {
   ownAddresses: ReadonlySet<Ip> = new Set();
   orphans: ReadonlySet<Ip> = new Set();
   isUnadopted = false;
-  frameFault: string | undefined;
+  commonRulesFault: string | undefined;
   firstPass = Promise.resolve();
   wakes: string[] = [];
   askedAgain: { readonly ids: readonly ObjectId[]; readonly timeoutMs: number }[] = [];

@@ -5,7 +5,7 @@ import type { ApiGuardObserved } from "../../lib/plan/api-guard/planner.ts";
 
 export const noApi: ApiGuard = { ports: [], open: [] };
 
-const observed: ApiGuardObserved = { hasNftables: false, frame: undefined };
+const observed: ApiGuardObserved = { hasNftables: false, definition: undefined };
 
 export const apiGuardInPlace: ApiGuardDriver = {
   observe: async () => observed,

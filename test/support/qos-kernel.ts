@@ -1,6 +1,6 @@
 /** A model of qdiscs, classes and the table of rate limits. It refuses what the kernel refuses. */
 import type { InterfaceName } from "../../lib/model/names.ts";
-import { qosFrameLines } from "../../lib/nftables/encode-qos.ts";
+import { qosDefinitionLines } from "../../lib/nftables/encode-qos.ts";
 import type { QosTransaction } from "../../lib/nftables/qos.ts";
 import { type ObservedDevice, type QosObserved, queueText } from "../../lib/plan/qos/observed.ts";
 import type { QosStep, TrafficStep } from "../../lib/plan/qos/steps.ts";
@@ -16,7 +16,7 @@ interface Device {
 export class QosKernel {
   readonly devices: ReadonlyMap<InterfaceName, Device>;
   hasHtb = true;
-  #frame: readonly string[] | undefined;
+  #definition: readonly string[] | undefined;
   #elements = new Map<string, Map<string, string>>();
 
   constructor(names: readonly InterfaceName[]) {
@@ -41,7 +41,7 @@ export class QosKernel {
       ]),
     );
     const elements = new Map(Array.from(this.#elements, ([name, values]) => [name, new Map(values)]));
-    return { table: { frame: this.#frame, elements }, hasHtb: this.hasHtb, devices };
+    return { table: { definition: this.#definition, elements }, hasHtb: this.hasHtb, devices };
   }
 
   get elements(): ReadonlyMap<string, Map<string, string>> {
@@ -81,24 +81,26 @@ export class QosKernel {
 
   /** Deletes the table. */
   dropTable(): void {
-    this.#frame = undefined;
+    this.#definition = undefined;
     this.#elements = new Map();
   }
 
   /** Appends a rule. */
   addRule(): void {
-    if (this.#frame !== undefined) this.#frame = [...this.#frame, "rule 2=00 4=drop() "];
+    if (this.#definition !== undefined) this.#definition = [...this.#definition, "rule 2=00 4=drop() "];
   }
 
-  #commit({ frame, remove, add }: QosTransaction): void {
-    if (frame?.isReplaced) {
-      if (this.#frame === undefined) refuse("ENOENT");
+  #commit({ definition, remove, add }: QosTransaction): void {
+    if (definition?.isReplaced) {
+      if (this.#definition === undefined) refuse("ENOENT");
       this.dropTable();
     }
-    if (frame?.make !== undefined) {
-      if (this.#frame !== undefined) refuse("EEXIST");
-      this.#frame = qosFrameLines(frame.make);
-      this.#elements = new Map([...frame.make.maps, ...frame.make.sets].map((name) => [name, new Map()]));
+    if (definition?.make !== undefined) {
+      if (this.#definition !== undefined) refuse("EEXIST");
+      this.#definition = qosDefinitionLines(definition.make);
+      this.#elements = new Map(
+        [...definition.make.maps, ...definition.make.sets].map((name) => [name, new Map()]),
+      );
     }
     // The element for every other key has none, so it cannot be named.
     for (const [set, keys] of remove)

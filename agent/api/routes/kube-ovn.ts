@@ -118,15 +118,15 @@ async function init(
   // when the container loses its state.
   if (outcome === "stopping") return again;
   if (outcome === "timeout") return failure("the gateway's chains could not be programmed in time");
-  const fault = await frameFault(context, reply);
+  const fault = await commonRulesFault(context, reply);
   return fault === undefined ? success : failure(`the gateway's chains are not programmed: ${fault}`);
 }
 
 /** Once a pass has failed, the cause may be gone by now. */
-async function frameFault({ reconciler, stopping }: RouteContext, reply: FastifyReply) {
-  if (reconciler.frameFault === undefined) return undefined;
+async function commonRulesFault({ reconciler, stopping }: RouteContext, reply: FastifyReply) {
+  if (reconciler.commonRulesFault === undefined) return undefined;
   await reconciler.reconcile("init", requestSignal(reply, stopping, waitMs));
-  return reconciler.frameFault;
+  return reconciler.commonRulesFault;
 }
 
 /** The last reading may be older than the interface. */

@@ -19,6 +19,7 @@ import {
   type ObservedAccounting,
   type RawCounts,
 } from "../../../lib/nftables/accounting.ts";
+import { type DefinitionLines, DefinitionReader } from "../../../lib/nftables/definition-lines.ts";
 import {
   accountingLines,
   accountingSetLines,
@@ -26,7 +27,6 @@ import {
   encodeDeleteCounters,
 } from "../../../lib/nftables/encode-accounting.ts";
 import { tableLabel } from "../../../lib/nftables/family.ts";
-import { type FrameLines, FrameReader } from "../../../lib/nftables/frame-lines.ts";
 import { type AccountingStep, noTransaction } from "../../../lib/plan/accounting/steps.ts";
 import { runYielding } from "../../run-yielding.ts";
 import { type CommitJournal, openCommitJournal } from "../commit-journal.ts";
@@ -106,7 +106,7 @@ class Driver implements AccountingDriver {
   #last: ObservedAccounting | undefined;
   /** As last read, without those of EIPs that were removed since. */
   #counts: RawCounts = new Map();
-  /** How this kernel tells a frame that it was given, if it differs from what we expect. */
+  /** How this kernel tells a definition that it was given, if it differs from what we expect. */
   #told: { readonly asked: readonly string[]; readonly told: string } | undefined;
 
   constructor({ netlink, journal, ownCommits, nowMs }: Required<AccountingDriverOptions>) {
@@ -120,7 +120,7 @@ class Driver implements AccountingDriver {
   }
 
   get isCounting(): boolean {
-    return this.#last?.frame !== undefined;
+    return this.#last?.definition !== undefined;
   }
 
   async observe(signal: AbortSignal): Promise<ObservedAccounting | undefined> {
@@ -158,13 +158,13 @@ class Driver implements AccountingDriver {
   }
 
   async #write(transaction: AccountingTransaction): Promise<GatewayError | undefined> {
-    const { frame, add, remove, strays } = transaction;
-    if (frame !== undefined || add.length + remove.length > 0) {
+    const { definition, add, remove, strays } = transaction;
+    if (definition !== undefined || add.length + remove.length > 0) {
       const seeds = await this.#seedsFor(transaction);
       const messages = await runYielding(encodeAccounting(transaction, seeds));
       const error = await this.#commit({ ...transaction, strays: [] }, messages);
       if (error !== undefined) return error;
-      if (frame?.make !== undefined) await this.#learn(frame.make);
+      if (definition?.make !== undefined) await this.#learn(definition.make);
     }
     const uncounted = [...remove, ...strays];
     if (uncounted.length === 0) return undefined;
@@ -176,9 +176,9 @@ class Driver implements AccountingDriver {
   }
 
   /** What a table that is made again, or elements that another program removed, had counted. */
-  async #seedsFor({ frame, add }: AccountingTransaction): Promise<RawCounts> {
+  async #seedsFor({ definition, add }: AccountingTransaction): Promise<RawCounts> {
     const known = this.#counts;
-    if (add.length === 0 || frame?.isReplaced !== true) return known;
+    if (add.length === 0 || definition?.isReplaced !== true) return known;
     const now = await this.readCounts(AbortSignal.timeout(timeoutMs));
     return new Map([...known, ...now]);
   }
@@ -206,15 +206,15 @@ class Driver implements AccountingDriver {
   /** Everything, counters included. */
   async #readAll(signal: AbortSignal): Promise<ObservedAccounting> {
     await this.#commits.restart(() => readGeneration(this.#netlink, signal));
-    const frame = await this.#readFrame(signal);
-    if (frame === undefined) return noAccounting;
-    const lines = new Set(frame);
+    const definition = await this.#readDefinition(signal);
+    if (definition === undefined) return noAccounting;
+    const lines = new Set(definition);
     const isReadable = (set: typeof eipSet | (typeof counterSets)[number]) =>
       lines.has(accountingSetLines.get(set) ?? "");
     const eips = isReadable(eipSet) ? await readEips(this.#netlink, signal) : new Set<string>();
     this.#counts = await readRawCounts(this.#netlink, counterSets.filter(isReadable), signal);
     const strays = new Set(this.#counts.keys().filter((eip) => !eips.has(eip)));
-    return { frame, eips, strays };
+    return { definition, eips, strays };
   }
 
   /** The last reading after own transactions, each of which was applied as a whole. */
@@ -224,18 +224,18 @@ class Driver implements AccountingDriver {
     signal: AbortSignal,
   ): Promise<ObservedAccounting> {
     let [eips, strays] = [new Set(last.eips), new Set(last.strays)];
-    for (const { frame, add, remove, strays: removed } of written) {
-      if (frame !== undefined) [eips, strays] = [new Set(), new Set()];
+    for (const { definition, add, remove, strays: removed } of written) {
+      if (definition !== undefined) [eips, strays] = [new Set(), new Set()];
       for (const eip of remove) eips.delete(eip);
       for (const eip of add) eips.add(eip);
       for (const eip of removed) strays.delete(eip);
     }
-    const isMade = written.some(({ frame }) => frame !== undefined);
-    return { frame: isMade ? await this.#readFrame(signal) : last.frame, eips, strays };
+    const isMade = written.some(({ definition }) => definition !== undefined);
+    return { definition: isMade ? await this.#readDefinition(signal) : last.definition, eips, strays };
   }
 
-  async #readFrame(signal: AbortSignal): Promise<FrameLines> {
-    const reader = new FrameReader(accountingTable);
+  async #readDefinition(signal: AbortSignal): Promise<DefinitionLines> {
+    const reader = new DefinitionReader(accountingTable);
     const dump = (message: NetlinkMessage) =>
       this.#netlink.dump(message, (...part) => reader.read(...part), signal, forget);
     await dump(allTables);
@@ -247,20 +247,20 @@ class Driver implements AccountingDriver {
   }
 
   /** What is read right after the table was made, before anybody else wrote, is how the kernel tells it. */
-  async #learn(frame: Parameters<typeof accountingLines>[0]): Promise<void> {
+  async #learn(definition: Parameters<typeof accountingLines>[0]): Promise<void> {
     const signal = AbortSignal.timeout(timeoutMs);
-    const told = await this.#readFrame(signal);
+    const told = await this.#readDefinition(signal);
     if (told === undefined || (await readGeneration(this.#netlink, signal)) !== this.#reading.generation)
       return;
-    const asked = accountingLines(frame);
+    const asked = accountingLines(definition);
     if (told.join("\n") !== asked.join("\n")) this.#told = { asked, told: told.join("\n") };
   }
 }
 
 /** True if this kernel cannot make the table. False if another program was in the way. */
-function isFinal({ frame }: AccountingTransaction, code: string): boolean {
-  if (frame?.make === undefined || code === "EEXIST" || code === "EBUSY") return false;
-  return code !== "ENOENT" || !frame.isReplaced;
+function isFinal({ definition }: AccountingTransaction, code: string): boolean {
+  if (definition?.make === undefined || code === "EEXIST" || code === "EBUSY") return false;
+  return code !== "ENOENT" || !definition.isReplaced;
 }
 
 function codeOf({ code, details }: GatewayError): string {

@@ -5,8 +5,8 @@ import type { ApiGuard } from "../../../lib/model/api-guard.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { apiCounter, apiTable, encodeApiTable } from "../../../lib/nftables/api-guard.ts";
-import type { DropCounts } from "../../../lib/nftables/barrier.ts";
-import { type FrameLines, FrameReader } from "../../../lib/nftables/frame-lines.ts";
+import { type DefinitionLines, DefinitionReader } from "../../../lib/nftables/definition-lines.ts";
+import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import { inetNumber, inFamily } from "../../../lib/nftables/wire.ts";
 import { type ApiGuardObserved, planApiTable } from "../../../lib/plan/api-guard/planner.ts";
 import type { ApiGuardDriver } from "../drivers.ts";
@@ -31,7 +31,7 @@ const maxAttempts = 10;
 const attemptPauseMs = 10;
 
 interface Reading {
-  readonly frame: FrameLines;
+  readonly definition: DefinitionLines;
 }
 
 export function createApiGuardDriver({
@@ -41,7 +41,7 @@ export function createApiGuardDriver({
 }: ApiGuardDriverOptions): ApiGuardDriver {
   const keep = stabilize<ApiGuardObserved>(isSame);
   const reading = new KeptReading<Reading, never>(netlink, new OwnCommits(), {
-    all: (signal) => orUndefinedWhereGone(readFrame(netlink, signal)),
+    all: (signal) => orUndefinedWhereGone(readDefinition(netlink, signal)),
     touched: async () => undefined,
   });
   let isSupported: boolean | undefined;
@@ -49,8 +49,8 @@ export function createApiGuardDriver({
 
   const observe = async (signal: AbortSignal): Promise<ApiGuardObserved> => {
     isSupported ??= await hasNftables(netlink, signal);
-    const frame = isSupported ? (await reading.read(signal)).frame : undefined;
-    last = keep({ hasNftables: isSupported, frame });
+    const definition = isSupported ? (await reading.read(signal)).definition : undefined;
+    last = keep({ hasNftables: isSupported, definition });
     return last;
   };
   /** One transaction. It names only the agent's own table, so what others wrote meanwhile does not matter. */
@@ -90,17 +90,17 @@ export function createApiGuardDriver({
 }
 
 function isSame(one: ApiGuardObserved, other: ApiGuardObserved): boolean {
-  return one.hasNftables === other.hasNftables && one.frame?.join("\n") === other.frame?.join("\n");
+  return one.hasNftables === other.hasNftables && one.definition?.join("\n") === other.definition?.join("\n");
 }
 
-async function readFrame(netlink: ConversingConnection, signal: AbortSignal): Promise<Reading> {
-  const reader = new FrameReader(apiTable, inetNumber);
+async function readDefinition(netlink: ConversingConnection, signal: AbortSignal): Promise<Reading> {
+  const reader = new DefinitionReader(apiTable, inetNumber);
   const dump = (message: NetlinkMessage) =>
     netlink.dump(message, (...part) => reader.read(...part), signal, forget);
   await dump(allTables);
-  if (reader.lines === undefined) return { frame: undefined };
+  if (reader.lines === undefined) return { definition: undefined };
   for (const request of [allChains, ...contentsOf(apiTable)]) await dump(inFamily(request, inetNumber));
-  return { frame: reader.lines };
+  return { definition: reader.lines };
 }
 
 function readDrops(netlink: ConversingConnection, signal: AbortSignal): Promise<DropCounts> {

@@ -1,5 +1,5 @@
 /** Reads and writes NAT with iptables, in either of its variants. */
-import type { DropCounts } from "../../../lib/nftables/barrier.ts";
+import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload } from "../../../lib/plan/iptables/payload.ts";
 import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";

@@ -4,31 +4,34 @@
  */
 import { GatewayError } from "../../../lib/model/errors.ts";
 import { backendsTable, isSameBackends } from "../../../lib/nftables/backends.ts";
-import { type DropCounts, isSameBarrier } from "../../../lib/nftables/barrier.ts";
 import { type Commit, touchesBackends } from "../../../lib/nftables/commits.ts";
 import { tableLabel } from "../../../lib/nftables/family.ts";
+import { type DropCounts, isSameFilterTables } from "../../../lib/nftables/filter-tables.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
 import type { BackendsDriver } from "../nftables/backends.ts";
-import type { BarrierDriver } from "../nftables/barrier.ts";
+import type { FilterTablesDriver } from "../nftables/filter-tables.ts";
 import { guardOrGate, stepResult } from "../nftables/refusal.ts";
 import type { StepResult } from "../plain-ruleset.ts";
 
 /** A driver, or `undefined` where there is no nft. */
 export type Find<Driver> = (signal: AbortSignal) => Promise<Driver | undefined>;
 
-export type ObservedTables = Pick<IptablesObserved, "barrier" | "backends">;
+export type ObservedTables = Pick<IptablesObserved, "filterTables" | "backends">;
 
 /** A step that writes one of the tables. */
 export type TableStep = Exclude<IptablesStep, RulesStep>;
 
 export class NftTables {
-  readonly #barrier: Find<BarrierDriver>;
+  readonly #filterTables: Find<FilterTablesDriver>;
   readonly #backends: Find<BackendsDriver>;
   #isForgotten = false;
 
-  constructor(findBarrier: Find<BarrierDriver> = absent, findBackends: Find<BackendsDriver> = absent) {
-    this.#barrier = foundOnce(findBarrier);
+  constructor(
+    findFilterTables: Find<FilterTablesDriver> = absent,
+    findBackends: Find<BackendsDriver> = absent,
+  ) {
+    this.#filterTables = foundOnce(findFilterTables);
     this.#backends = foundOnce(findBackends);
   }
 
@@ -40,27 +43,29 @@ export class NftTables {
   /** One after the other: they use one connection. */
   async read(signal: AbortSignal): Promise<ObservedTables> {
     if (this.#isForgotten) {
-      (await this.#barrier(signal))?.forget();
+      (await this.#filterTables(signal))?.forget();
       (await this.#backends(signal))?.forget();
       this.#isForgotten = false;
     }
-    const barrier = await (await this.#barrier(signal))?.read(signal);
-    return { barrier, backends: await this.#readBackends(signal) };
+    const filterTables = await (await this.#filterTables(signal))?.read(signal);
+    return { filterTables, backends: await this.#readBackends(signal) };
   }
 
   /** `last` with what own steps touched. */
   async readWritten(
-    { barrier, backends }: ObservedTables,
+    { filterTables, backends }: ObservedTables,
     written: readonly IptablesStep[],
     signal: AbortSignal,
   ): Promise<ObservedTables> {
-    const barriers = written.flatMap((step) => (step.kind === "barrier" ? [step.transaction] : []));
+    const filterTablesWritten = written.flatMap((step) =>
+      step.kind === "filterTables" ? [step.transaction] : [],
+    );
     const backendsWritten = written.flatMap((step) => (step.kind === "backends" ? [step.transaction] : []));
     return {
-      barrier:
-        barrier && barriers.length > 0
-          ? await (await this.#barrier(signal))?.readWritten(barrier, barriers, signal)
-          : barrier,
+      filterTables:
+        filterTables && filterTablesWritten.length > 0
+          ? await (await this.#filterTables(signal))?.readWritten(filterTables, filterTablesWritten, signal)
+          : filterTables,
       backends:
         backends && backendsWritten.length > 0
           ? await (await this.#backends(signal))?.readWritten(backends, backendsWritten, signal)
@@ -70,12 +75,12 @@ export class NftTables {
 
   /** `last` with what a commit of another program touched. No such commit touches guard and gates. */
   async readTouched(
-    { barrier, backends }: ObservedTables,
+    { filterTables, backends }: ObservedTables,
     commit: Commit,
     signal: AbortSignal,
   ): Promise<ObservedTables> {
     return {
-      barrier,
+      filterTables,
       backends: touchesBackends(commit.tables) ? await this.#readBackends(signal) : backends,
     };
   }
@@ -91,18 +96,18 @@ export class NftTables {
       const outcome = await driver.write(step.transaction, generation);
       return stepResult(step, outcome, `table ${tableLabel(backendsTable)}`);
     }
-    const driver = orThrow(await this.#barrier(signal));
+    const driver = orThrow(await this.#filterTables(signal));
     return stepResult(step, await driver.write(step.transaction, generation), guardOrGate);
   }
 
   /** `undefined` without nft. */
   async readGeneration(signal: AbortSignal): Promise<number | undefined> {
-    return (await this.#barrier(signal))?.readGeneration(signal);
+    return (await this.#filterTables(signal))?.readGeneration(signal);
   }
 
   /** What guard and gates dropped. `undefined` without nft. */
   async readDrops(signal: AbortSignal): Promise<DropCounts | undefined> {
-    return (await this.#barrier(signal))?.readCounts(signal);
+    return (await this.#filterTables(signal))?.readCounts(signal);
   }
 
   async #readBackends(signal: AbortSignal): Promise<ObservedTables["backends"]> {
@@ -112,7 +117,8 @@ export class NftTables {
 
 export function isSameTables(one: ObservedTables, other: ObservedTables): boolean {
   return (
-    isSame(one.barrier, other.barrier, isSameBarrier) && isSame(one.backends, other.backends, isSameBackends)
+    isSame(one.filterTables, other.filterTables, isSameFilterTables) &&
+    isSame(one.backends, other.backends, isSameBackends)
   );
 }
 

@@ -11,14 +11,14 @@ import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
 import type { Family } from "../../../lib/model/family.ts";
-import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import type { Commit } from "../../../lib/nftables/commits.ts";
+import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import type { IptablesPayload, IptablesStep, RulesStep } from "../../../lib/plan/iptables/payload.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { BackendsDriver } from "../nftables/backends.ts";
-import type { BarrierDriver } from "../nftables/barrier.ts";
+import type { FilterTablesDriver } from "../nftables/filter-tables.ts";
 import type { EarlierReadings, KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
 import type { Appended, RuleAppender } from "./append-by-example.ts";
@@ -33,7 +33,7 @@ export interface RulesetOptions {
   /** `undefined` if no digest could be taken: then nothing is proved. */
   readonly readLegacyDigest?: () => Promise<string | undefined>;
   /** The tables of guard and gate. Absent, or `undefined`: there is no nft, and both are chains of filter. */
-  readonly barrier?: Find<BarrierDriver>;
+  readonly filterTables?: Find<FilterTablesDriver>;
   /** The table of DNATs with several backends. Absent, or `undefined`: there is no nft, and they are rules of SHARED_DNAT. */
   readonly backends?: Find<BackendsDriver>;
   /**
@@ -70,7 +70,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
   readonly #tables: NftTables;
 
   constructor(variant: Variant, options: RulesetOptions) {
-    const { readGeneration, readLegacyDigest, removeByHandle, appender, barrier, backends } = options;
+    const { readGeneration, readLegacyDigest, removeByHandle, appender, filterTables, backends } = options;
     this.#variant = variant;
     this.#family = options.family;
     this.#run = options.run;
@@ -79,7 +79,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     this.readStamp = variant === "legacy" ? readDigest : readGeneration;
     this.#removeByHandle = removeByHandle;
     this.#appender = variant === "nft" ? appender : undefined;
-    this.#tables = new NftTables(barrier, backends);
+    this.#tables = new NftTables(filterTables, backends);
   }
 
   forget(): void {

@@ -13,7 +13,7 @@ export type VariantChoice =
 
 /**
  * `auto`: the variant whose owned chains hold rules. If neither has any: nft if it works, else legacy. Rules of objects
- * count more than the bare frame, which translates nothing. Reading creates nothing.
+ * count more than the fixed rules alone, which translates nothing. Reading creates nothing.
  *
  * Throws the tools' error if neither works, and `unreadable` if the content of one is unknown.
  */

@@ -94,8 +94,8 @@ export class BackendsTable implements BackendsDriver {
   ): Promise<ObservedBackends | undefined> {
     const chains = new Map(last.chains);
     const names = new Set<string>();
-    for (const { frame, drop, write } of written) {
-      if (frame !== undefined) return undefined;
+    for (const { definition, drop, write } of written) {
+      if (definition !== undefined) return undefined;
       for (const name of drop) {
         chains.delete(name);
         names.delete(name);
@@ -113,14 +113,15 @@ export class BackendsTable implements BackendsDriver {
   async #readAll(signal: AbortSignal): Promise<ObservedBackends> {
     const reader = new BackendsReader();
     await this.#dump(allTables, reader, signal);
-    if (reader.frame === undefined) return { frame: undefined, elements: new Map(), chains: new Map() };
+    if (reader.definition === undefined)
+      return { definition: undefined, elements: new Map(), chains: new Map() };
     await this.#dump(allChains, reader, signal);
     for (const request of contentsOf(backendsTable)) await this.#dump(request, reader, signal);
     const drawn = await this.#readDrawn(reader.sets.keys(), signal);
-    const { frame } = reader;
-    const map = readableMap(frame);
+    const { definition } = reader;
+    const map = readableMap(definition);
     const elements = map === undefined ? new Map() : await this.#readElements(signal, map);
-    return { frame, elements, chains: reader.chains(drawn) };
+    return { definition, elements, chains: reader.chains(drawn) };
   }
 
   async #readChains(names: ReadonlySet<string>, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {

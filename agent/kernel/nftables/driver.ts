@@ -6,7 +6,7 @@ import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
 import type { NftablesPayload } from "../../../lib/plan/nftables/payload.ts";
 import { CachedRuleset, type CacheOptions } from "../cached-ruleset.ts";
 import type { IncrementalRules, RulesDriver } from "../drivers.ts";
-import { BarrierTables } from "./barrier.ts";
+import { FilterTables } from "./filter-tables.ts";
 import { visitElements } from "./read.ts";
 import { NftablesRuleset, type RulesetOptions } from "./ruleset.ts";
 
@@ -20,22 +20,22 @@ export interface NftablesDriver extends RulesDriver<NftablesObserved, NftablesPa
 }
 
 export function createNftablesDriver(options: NftablesDriverOptions): NftablesDriver {
-  const barrier = options.barrier ?? new BarrierTables(options.netlink);
-  const ruleset = new CachedRuleset(new NftablesRuleset({ ...options, barrier }), options);
+  const filterTables = options.filterTables ?? new FilterTables(options.netlink);
+  const ruleset = new CachedRuleset(new NftablesRuleset({ ...options, filterTables }), options);
   return {
     backend: "nftables",
     observe: (signal) => ruleset.read(signal),
     forget() {
       ruleset.forget();
-      barrier.forget();
+      filterTables.forget();
     },
     write: (payload, signal, isRetry) => ruleset.write(payload, signal, isRetry),
     incremental: ruleset,
-    readDrops: (signal) => barrier.readCounts(signal),
+    readDrops: (signal) => filterTables.readCounts(signal),
     async readCounters(signal) {
       // By key: an interrupted dump starts again and reports elements twice.
       const counted = byMap(() => new Map<string, Counter>());
-      if ((await ruleset.read(signal)).table.frame === undefined) return counted;
+      if ((await ruleset.read(signal)).table.definition === undefined) return counted;
       for (const map of mapNames) {
         const count = (key: string, _: string, counter: Counter) => counted[map].set(key, { ...counter });
         await visitElements(options.netlink, map, count, signal);

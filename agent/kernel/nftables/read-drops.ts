@@ -1,7 +1,8 @@
 /** Reads the counters of packets that the agent's own tables dropped. */
-import type { DropCounter, DropCounts } from "../../../lib/nftables/barrier.ts";
+
 import { readCounters } from "../../../lib/nftables/counters.ts";
-import type { Counted } from "../../../lib/nftables/frame-messages.ts";
+import type { Counted } from "../../../lib/nftables/definition-messages.ts";
+import type { DropCounter, DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import { familyNumber, inFamily, messageType, objectAttribute } from "../../../lib/nftables/wire.ts";
 import type { NetlinkConnection } from "../netlink/connection.ts";
 import { forget, ofTable, orUndefinedWhereGone } from "./read.ts";

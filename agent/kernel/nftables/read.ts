@@ -4,9 +4,9 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import { concatBytes, textAttribute } from "../../../lib/netlink/attributes.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { type Counter, forEachElement } from "../../../lib/nftables/decode-elements.ts";
+import { DefinitionReader, readableMaps } from "../../../lib/nftables/definition-lines.ts";
 import { dumpElements } from "../../../lib/nftables/encode-elements.ts";
 import { foreignTable, isListable, parseListing, type TableLabel } from "../../../lib/nftables/foreign.ts";
-import { FrameReader, readableMaps } from "../../../lib/nftables/frame-lines.ts";
 import {
   type Elements,
   type ElementValues,
@@ -36,7 +36,7 @@ export interface Reading {
 
 /** The whole table. Needs several dumps: they are one state only if the generation is the same before and after. */
 export async function readTable(netlink: NetlinkConnection, signal: AbortSignal): Promise<Reading> {
-  const reader = new FrameReader(tableName);
+  const reader = new DefinitionReader(tableName);
   const others: TableLabel[] = [];
   const dump = (message: NetlinkMessage) =>
     netlink.dump(
@@ -51,12 +51,15 @@ export async function readTable(netlink: NetlinkConnection, signal: AbortSignal)
     );
   await dump(allTables);
   // The kernel refuses to dump the sets of a table that does not exist.
-  if (reader.lines === undefined) return { table: { frame: undefined, elements: noElements }, others };
+  if (reader.lines === undefined) return { table: { definition: undefined, elements: noElements }, others };
   await dump(allChains);
   await dump(ofTable(messageType.getSet, setAttribute.table));
   await dump(ofTable(messageType.getRule, ruleAttribute.table));
-  const frame = reader.lines;
-  return { table: { frame, elements: await readAllElements(netlink, readableMaps(frame), signal) }, others };
+  const definition = reader.lines;
+  return {
+    table: { definition, elements: await readAllElements(netlink, readableMaps(definition), signal) },
+    others,
+  };
 }
 
 /** The elements of one map or set, by key. */

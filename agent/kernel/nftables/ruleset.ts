@@ -1,11 +1,15 @@
 /** The plain ruleset of nftables with guard and gate: reads everything, or the elements that changed. */
 import { type Chunked, everyNth } from "../../../lib/chunked.ts";
-import { type BarrierTransaction, isSameBarrier } from "../../../lib/nftables/barrier.ts";
 import { type Commit, touchedKeys } from "../../../lib/nftables/commits.ts";
+import {
+  type DefinitionLines,
+  definitionLines,
+  readableMaps,
+} from "../../../lib/nftables/definition-lines.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransactionChunked, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
+import { type FilterTablesTransaction, isSameFilterTables } from "../../../lib/nftables/filter-tables.ts";
 import { isForeign } from "../../../lib/nftables/foreign.ts";
-import { type FrameLines, frameLines, readableMaps } from "../../../lib/nftables/frame-lines.ts";
 import { type Elements, type MapName, mapNames } from "../../../lib/nftables/maps.ts";
 import { guardSetNames } from "../../../lib/nftables/sets.ts";
 import type { NftablesObserved } from "../../../lib/plan/nftables/observed.ts";
@@ -14,7 +18,7 @@ import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import type { KnownRuleset, PlainRuleset, StepResult } from "../plain-ruleset.ts";
 import type { Run } from "../run.ts";
-import type { BarrierDriver } from "./barrier.ts";
+import type { FilterTablesDriver } from "./filter-tables.ts";
 import { listOthers, readForeign, readTable } from "./read.ts";
 import { guardOrGate, refusalError, staleError, stepResult } from "./refusal.ts";
 import { maxReadByKey, rereadElements } from "./reread.ts";
@@ -24,7 +28,7 @@ export interface RulesetOptions {
   readonly netlink: ConversingConnection;
   readonly run: Run;
   /** The tables of guard and gate, over the same connection. */
-  readonly barrier?: BarrierDriver;
+  readonly filterTables?: FilterTablesDriver;
 }
 
 /** Takes a few milliseconds. */
@@ -38,14 +42,14 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
   readonly isReadingAtomic = false;
   readonly #netlink: ConversingConnection;
   readonly #run: Run;
-  readonly #barrier: BarrierDriver;
-  /** How this kernel dumps a frame that it was given, if it uses other attributes than the agent. */
-  #rendering: { readonly asked: FrameLines; readonly told: string } | undefined;
+  readonly #filterTables: FilterTablesDriver;
+  /** How this kernel dumps a definition that it was given, if it uses other attributes than the agent. */
+  #rendering: { readonly asked: DefinitionLines; readonly told: string } | undefined;
 
-  constructor({ netlink, run, barrier }: Required<RulesetOptions>) {
+  constructor({ netlink, run, filterTables }: Required<RulesetOptions>) {
     this.#netlink = netlink;
     this.#run = run;
-    this.#barrier = barrier;
+    this.#filterTables = filterTables;
   }
 
   readStamp(signal: AbortSignal): Promise<number> {
@@ -54,9 +58,9 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   async readAll(_near: unknown, signal: AbortSignal): Promise<NftablesObserved> {
     const { table, others } = await readTable(this.#netlink, signal);
-    const barrier = await this.#barrier.read(signal);
+    const filterTables = await this.#filterTables.read(signal);
     const foreign = await listOthers(others, this.#run, signal);
-    return { table, barrier, foreign };
+    return { table, filterTables, foreign };
   }
 
   async readWritten(
@@ -66,14 +70,16 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     signal: AbortSignal,
   ): Promise<NftablesObserved | undefined> {
     const transactions = transactionsOf(written);
-    if (transactions.some(({ frame }) => frame !== undefined)) return undefined;
-    const guarded = written.flatMap((step) => (step.kind === "barrier" ? [step.transaction] : []));
-    const barrier =
-      guarded.length > 0 ? await this.#barrier.readWritten(last.barrier, guarded, signal) : last.barrier;
-    const { frame, elements: before } = last.table;
+    if (transactions.some(({ definition }) => definition !== undefined)) return undefined;
+    const guarded = written.flatMap((step) => (step.kind === "filterTables" ? [step.transaction] : []));
+    const filterTables =
+      guarded.length > 0
+        ? await this.#filterTables.readWritten(last.filterTables, guarded, signal)
+        : last.filterTables;
+    const { definition, elements: before } = last.table;
     const keys = await runYielding(keysOf(transactions));
     const elements = await this.#reread(before, keys, signal);
-    return { ...last, barrier, table: { frame, elements } };
+    return { ...last, filterTables, table: { definition, elements } };
   }
 
   async readTouched(
@@ -81,20 +87,20 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
     commit: Commit,
     signal: AbortSignal,
   ): Promise<NftablesObserved | undefined> {
-    const { frame, elements: before } = last.table;
-    const keys = touchedKeys(commit, frame === undefined ? [] : readableMaps(frame));
+    const { definition, elements: before } = last.table;
+    const keys = touchedKeys(commit, definition === undefined ? [] : readableMaps(definition));
     if (keys === undefined) return undefined;
     const elements = await this.#reread(before, keys, signal);
     const isElsewhere = commit.tables.keys().some(isForeign);
     const foreign = isElsewhere ? await readForeign(this.#netlink, this.#run, signal) : last.foreign;
-    return { ...last, foreign, table: { frame, elements } };
+    return { ...last, foreign, table: { definition, elements } };
   }
 
   /** The kernel accepts a step only at the known generation. */
   async write(step: NftablesStep, known: Known | undefined): Promise<StepResult<NftablesPayload>> {
     if (known === undefined || typeof known.stamp !== "number") return stale();
-    if (step.kind === "barrier")
-      return stepResult(step, await this.#barrier.write(step.transaction, known.stamp), guardOrGate);
+    if (step.kind === "filterTables")
+      return stepResult(step, await this.#filterTables.write(step.transaction, known.stamp), guardOrGate);
     const messages = await runYielding(encodeTransactionChunked(step.transaction));
     const outcome = await transact(this.#netlink, known.stamp, messages);
     switch (outcome.kind) {
@@ -112,25 +118,25 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   /** Elements that are read back by map need no events. */
   isReadByEvents(step: NftablesStep): boolean {
-    return step.kind === "barrier" ? isBrief(step.transaction) : isReadByKey(step.transaction);
+    return step.kind === "filterTables" ? isBrief(step.transaction) : isReadByKey(step.transaction);
   }
 
   isSame(one: NftablesObserved, other: NftablesObserved): boolean {
     return (
-      one.table.frame?.join("\n") === other.table.frame?.join("\n") &&
+      one.table.definition?.join("\n") === other.table.definition?.join("\n") &&
       mapNames.every((map) => one.table.elements[map] === other.table.elements[map]) &&
-      isSameBarrier(one.barrier, other.barrier) &&
+      isSameFilterTables(one.filterTables, other.filterTables) &&
       (one.foreign === other.foreign || one.foreign.join("\n") === other.foreign.join("\n"))
     );
   }
 
-  /** A reading right after a frame was created, before any other write, shows how this kernel dumps that frame. */
+  /** A reading right after a definition was created, before any other write, shows how this kernel dumps that definition. */
   recognize(read: NftablesObserved, written: readonly NftablesStep[]): NftablesObserved {
-    const told = read.table.frame?.join("\n") ?? "";
-    const made = transactionsOf(written).findLast(({ frame }) => frame !== undefined)?.frame;
-    if (made !== undefined) this.#rendering = { asked: frameLines(made.make), told };
+    const told = read.table.definition?.join("\n") ?? "";
+    const made = transactionsOf(written).findLast(({ definition }) => definition !== undefined)?.definition;
+    if (made !== undefined) this.#rendering = { asked: definitionLines(made.make), told };
     if (this.#rendering?.told !== told) return read;
-    return { ...read, table: { ...read.table, frame: this.#rendering.asked } };
+    return { ...read, table: { ...read.table, definition: this.#rendering.asked } };
   }
 
   #reread(before: Elements, keys: ReadonlyMap<MapName, ReadonlySet<string>>, signal: AbortSignal) {
@@ -170,11 +176,11 @@ function* keysOf(
   return keys;
 }
 
-function isReadByKey({ frame, add, remove }: TableTransaction): boolean {
+function isReadByKey({ definition, add, remove }: TableTransaction): boolean {
   const keys = mapNames.reduce((sum, map) => sum + add[map].size + remove[map].length, 0);
-  return frame === undefined && keys <= maxReadByKey;
+  return definition === undefined && keys <= maxReadByKey;
 }
 
-function isBrief({ add, remove }: BarrierTransaction): boolean {
+function isBrief({ add, remove }: FilterTablesTransaction): boolean {
   return guardSetNames.every((set) => add[set].size + remove[set].length <= maxReadByKey);
 }

@@ -98,7 +98,7 @@ export async function transact(
 ): Promise<Outcome> {
   const last = messages.length;
   if (last === 0) return { kind: "done" };
-  const framed = [
+  const enclosed = [
     begin(generation),
     ...messages.map((message, index) =>
       index === last - 1 ? { ...message, flags: message.flags | messageFlag.ack } : message,
@@ -107,7 +107,7 @@ export async function transact(
   ];
   let outcome: Outcome = { kind: "done" };
   await netlink.converse(
-    framed,
+    enclosed,
     (index, header, view, start, stop) => {
       if (header.type !== controlType.error) return false;
       const acknowledgement = parseAcknowledgement(view, header.flags, start, stop);

@@ -5,8 +5,8 @@ import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { encodeAddAlternativeName } from "../../../lib/netlink/rtnetlink-alternative-names.ts";
 import { deleteLink } from "../../../lib/netlink/rtnetlink-links.ts";
-import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import { encodeQos } from "../../../lib/nftables/encode-qos.ts";
+import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import type { QosTransaction } from "../../../lib/nftables/qos.ts";
 import { type ClassCounts, isSameQos, type QosObserved } from "../../../lib/plan/qos/observed.ts";
 import type { ScriptedQos } from "../../../lib/plan/qos/scripted.ts";
@@ -169,7 +169,7 @@ class Driver implements QosDriver {
 
   /** One transaction. It names only the agent's own table, so what others wrote meanwhile does not matter. */
   async #write(transaction: QosTransaction, signal: AbortSignal): Promise<void> {
-    const isReplaced = transaction.frame?.isReplaced === true;
+    const isReplaced = transaction.definition?.isReplaced === true;
     const counts = isReplaced ? await this.#table.readDrops(signal) : undefined;
     const generation = await readGeneration(this.#nftables, signal);
     const outcome = await transact(this.#nftables, generation, encodeQos(transaction, counts));

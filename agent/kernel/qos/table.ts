@@ -1,10 +1,10 @@
 /** Reads the table of rate limits. Nothing is read while no program has written to nf_tables. */
 import { stabilize } from "../../../lib/memoize.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
-import type { DropCounts } from "../../../lib/nftables/barrier.ts";
 import { forEachClass, forEachLimit, readableQosSets } from "../../../lib/nftables/decode-qos.ts";
+import { DefinitionReader } from "../../../lib/nftables/definition-lines.ts";
 import { dumpQosElements } from "../../../lib/nftables/encode-qos.ts";
-import { FrameReader } from "../../../lib/nftables/frame-lines.ts";
+import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import { isSameQosTable, noQosTable, type ObservedQosTable, qosTable } from "../../../lib/nftables/qos.ts";
 import { messageType } from "../../../lib/nftables/wire.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
@@ -46,23 +46,23 @@ export class QosTableReader {
 
   /** What limits without classes have dropped. Nothing is read while there are none. */
   async readDrops(signal: AbortSignal): Promise<DropCounts> {
-    const hasCounters = this.#last?.frame?.some((line) => line.startsWith("object ")) === true;
+    const hasCounters = this.#last?.definition?.some((line) => line.startsWith("object ")) === true;
     return hasCounters ? readDropsOf(this.#netlink, [qosTable], signal) : new Map();
   }
 
   async #readAll(signal: AbortSignal): Promise<ObservedQosTable> {
-    const reader = new FrameReader(qosTable);
+    const reader = new DefinitionReader(qosTable);
     const dump = (message: NetlinkMessage) =>
       this.#netlink.dump(message, (...part) => reader.read(...part), signal, forget);
     await dump(allTables);
     if (reader.lines === undefined) return this.#keep(noQosTable);
     await dump(allChains);
     for (const request of contentsOf(qosTable)) await dump(request);
-    const { lines: frame } = reader;
+    const { lines: definition } = reader;
     const elements = new Map<string, ReadonlyMap<string, string>>();
-    for (const { name, isMap } of readableQosSets(frame ?? []))
+    for (const { name, isMap } of readableQosSets(definition ?? []))
       elements.set(name, await this.#readElements(name, isMap, signal));
-    return this.#keep({ frame, elements });
+    return this.#keep({ definition, elements });
   }
 
   async #readElements(

@@ -12,9 +12,9 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Chain } from "../../../lib/netfilter/chain.ts";
-import { barrierTables } from "../../../lib/nftables/barrier-tables.ts";
 import { tableLabel } from "../../../lib/nftables/family.ts";
-import { outsideInterfaces } from "../../../lib/plan/gate/barrier.ts";
+import { filterTableNames } from "../../../lib/nftables/filter-table-names.ts";
+import { outsideInterfaces } from "../../../lib/plan/gate/filter-tables.ts";
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { ReachObserved } from "../../../lib/plan/reach/planner.ts";
@@ -92,7 +92,7 @@ async function readGround(
     gate: {
       isClosed,
       isSelective,
-      rule: isSelective ? `table ${tableLabel(barrierTables.gate)}` : gateChain,
+      rule: isSelective ? `table ${tableLabel(filterTableNames.gate)}` : gateChain,
     },
     contradicts: await runYielding(compileContradictsChunked({ program, retired, network })),
   };

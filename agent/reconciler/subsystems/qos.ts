@@ -10,7 +10,9 @@ export function qosSubsystem(driver: QosDriver): Subsystem<QosObserved, QosStep>
     planner: qosPlanner,
     observe: (signal) => driver.observe(signal),
     forget: () => driver.forget?.(),
-    facts: ({ table }) => ({ holdsLimits: table?.frame?.some((line) => line.startsWith("rule ")) ?? false }),
+    facts: ({ table }) => ({
+      holdsLimits: table?.definition?.some((line) => line.startsWith("rule ")) ?? false,
+    }),
     isCurrent: (signal) => driver.isCurrent(signal),
     async apply(steps, _context, signal) {
       const failures = await driver.apply(

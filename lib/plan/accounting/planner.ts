@@ -39,7 +39,7 @@ export function accountingPlanner(
   };
 }
 
-const notWanted: WantedAccounting = { frame: undefined, eips: new Set() };
+const notWanted: WantedAccounting = { definition: undefined, eips: new Set() };
 
 /** Takes a few milliseconds. */
 const comparedAtOnce = 10_000;
@@ -50,20 +50,21 @@ interface AccountingDifference {
 }
 
 function* compareAccounting(
-  { frame, eips }: WantedAccounting,
+  { definition, eips }: WantedAccounting,
   observed: ObservedAccounting,
 ): Chunked<AccountingDifference> {
-  const isPresent = observed.frame !== undefined;
-  if (frame === undefined) {
-    const removal = accountingStep({ frame: { make: undefined, isReplaced: true } });
+  const isPresent = observed.definition !== undefined;
+  if (definition === undefined) {
+    const removal = accountingStep({ definition: { make: undefined, isReplaced: true } });
     return { build: [], remove: isPresent ? [removal] : [] };
   }
   // An element for every other address is never ours, and cannot be deleted like one with a key.
   const isSame =
-    observed.frame?.join("\n") === accountingLines(frame).join("\n") && !observed.eips.has(catchAll);
+    observed.definition?.join("\n") === accountingLines(definition).join("\n") &&
+    !observed.eips.has(catchAll);
   if (!isSame) {
-    const make = { make: frame, isReplaced: isPresent };
-    return { build: [accountingStep({ frame: make, add: [...eips] })], remove: [] };
+    const make = { make: definition, isReplaced: isPresent };
+    return { build: [accountingStep({ definition: make, add: [...eips] })], remove: [] };
   }
   const add = yield* filterChunked(eips, comparedAtOnce, (eip) => !observed.eips.has(eip));
   const remove = yield* filterChunked(observed.eips, comparedAtOnce, (eip) => !eips.has(eip));

@@ -1,7 +1,7 @@
 /** The steps of accounting, and how they look to people: in the syntax of nft. */
 import type { Change } from "../../model/change.ts";
 import {
-  type AccountingFrame,
+  type AccountingDefinition,
   type AccountingTransaction,
   accountingTable,
   eipSet,
@@ -13,7 +13,12 @@ export interface AccountingStep {
   readonly changes: readonly Change[];
 }
 
-export const noTransaction: AccountingTransaction = { frame: undefined, add: [], remove: [], strays: [] };
+export const noTransaction: AccountingTransaction = {
+  definition: undefined,
+  add: [],
+  remove: [],
+  strays: [],
+};
 
 /** A step with what of the transaction is not {@link noTransaction}. */
 export function accountingStep(some: Partial<AccountingTransaction>): AccountingStep {
@@ -23,12 +28,12 @@ export function accountingStep(some: Partial<AccountingTransaction>): Accounting
 
 const table = tableLabel(accountingTable);
 
-function changesOf({ frame, add, remove, strays }: AccountingTransaction): readonly Change[] {
+function changesOf({ definition, add, remove, strays }: AccountingTransaction): readonly Change[] {
   const changes: Change[] = [];
   const change = (action: Change["action"], text: string) =>
     changes.push({ action, subsystem: "accounting", text });
-  if (frame !== undefined) {
-    const [action, text] = describe(frame);
+  if (definition !== undefined) {
+    const [action, text] = describe(definition);
     change(action, text);
   }
   if (add.length > 0) change("add", `add element ${table} ${eipSet} { ${listOf(add)} }`);
@@ -37,14 +42,14 @@ function changesOf({ frame, add, remove, strays }: AccountingTransaction): reado
   return changes;
 }
 
-function describe({ make, isReplaced }: NonNullable<AccountingTransaction["frame"]>) {
+function describe({ make, isReplaced }: NonNullable<AccountingTransaction["definition"]>) {
   if (make === undefined) return ["remove", `delete table ${table}`] as const;
   const action = isReplaced ? "replace" : "add";
   return [action, `${action} table ${table} (${interfacesOf(make)})`] as const;
 }
 
-function interfacesOf(frame: AccountingFrame): string {
-  return frame.map(({ name, mtu }) => `${name} mtu ${mtu}`).join(", ");
+function interfacesOf(definition: AccountingDefinition): string {
+  return definition.map(({ name, mtu }) => `${name} mtu ${mtu}`).join(", ");
 }
 
 const maxSpelt = 8;

@@ -3,16 +3,16 @@ import { type Chunked, forEachChunked } from "../../chunked.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { ObservedNetwork } from "../../model/observed.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
-import type { AccountingFrame } from "../../nftables/accounting.ts";
-import { outsideInterfaces } from "../gate/barrier.ts";
+import type { AccountingDefinition } from "../../nftables/accounting.ts";
+import { outsideInterfaces } from "../gate/filter-tables.ts";
 
 export interface WantedAccounting {
   /** `undefined`: no table. */
-  readonly frame: AccountingFrame | undefined;
+  readonly definition: AccountingDefinition | undefined;
   readonly eips: ReadonlySet<string>;
 }
 
-const nothing: WantedAccounting = { frame: undefined, eips: new Set() };
+const nothing: WantedAccounting = { definition: undefined, eips: new Set() };
 
 /** Takes a few milliseconds. */
 const notedAtOnce = 10_000;
@@ -23,8 +23,8 @@ export function* wantedAccounting(program: Program, network: ObservedNetwork): C
   yield* forEachChunked(ruledEips(program), notedAtOnce, ({ address }) => eips.add(address));
   if (eips.size === 0) return nothing;
   const outsides = yield* outsideInterfaces(program);
-  const frame = outsides.map((name) => ({ name, mtu: wireMtu(network, program.vpcInterface, name) }));
-  return { frame, eips };
+  const definition = outsides.map((name) => ({ name, mtu: wireMtu(network, program.vpcInterface, name) }));
+  return { definition, eips };
 }
 
 /** What Ethernet has, where it is not known. */

@@ -2,14 +2,14 @@
 import type { ApiGuard } from "../../model/api-guard.ts";
 import type { Change } from "../../model/change.ts";
 import { apiTable, apiTableLines } from "../../nftables/api-guard.ts";
-import type { FrameLines } from "../../nftables/frame-lines.ts";
+import type { DefinitionLines } from "../../nftables/definition-lines.ts";
 import { type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
 
 /** What the kernel holds. */
 export interface ApiGuardObserved {
   readonly hasNftables: boolean;
   /** The table; `undefined`: there is none. */
-  readonly frame: FrameLines;
+  readonly definition: DefinitionLines;
 }
 
 /** Make the table as it is to be. */
@@ -34,10 +34,10 @@ export const apiGuardPlanner: SubsystemPlanner<ApiGuardObserved, ApiGuardStep> =
 /** `undefined` if the kernel has it, or has no tables. */
 export function planApiTable(
   guard: ApiGuard,
-  { hasNftables, frame }: ApiGuardObserved,
+  { hasNftables, definition }: ApiGuardObserved,
 ): { readonly step: ApiGuardStep; readonly change: Change } | undefined {
-  if (!hasNftables || frame?.join("\n") === apiTableLines(guard)?.join("\n")) return undefined;
-  const isReplaced = frame !== undefined;
+  if (!hasNftables || definition?.join("\n") === apiTableLines(guard)?.join("\n")) return undefined;
+  const isReplaced = definition !== undefined;
   const text = `table inet ${apiTable} { tcp dport { ${guard.ports.join(", ")} } drop${exceptions(guard)} }`;
   return { step: { isReplaced }, change: { action: isReplaced ? "replace" : "add", subsystem: "api", text } };
 }

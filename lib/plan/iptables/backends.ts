@@ -20,7 +20,7 @@ import {
   ruleText,
   serviceKey,
 } from "../../nftables/backends.ts";
-import { backendsFrameLines } from "../../nftables/decode-backends.ts";
+import { backendsDefinitionLines } from "../../nftables/decode-backends.ts";
 import { tableLabel } from "../../nftables/family.ts";
 import { catchAll } from "../../nftables/maps.ts";
 
@@ -87,17 +87,17 @@ export function* planBackendsChunked(
   wanted: WantedBackends,
   observed: ObservedBackends,
 ): Chunked<BackendsPlans> {
-  const isRight = isFrameRight(observed);
+  const isRight = isDefinitionRight(observed);
   const differing = yield* differingFrom(observed, wanted);
   const surplus = yield* surplusOf(wanted, observed);
   if (isRight) {
     return { before: yield* writing(differing, observed, undefined), after: yield* removing(surplus) };
   }
   // The whole table is made anew in one transaction: no packet finds it incomplete.
-  const frame = observed.frame === undefined ? "make" : "replace";
-  const { transaction } = yield* writing([...wanted], noBackends, frame);
+  const definition = observed.definition === undefined ? "make" : "replace";
+  const { transaction } = yield* writing([...wanted], noBackends, definition);
   const table: Change = {
-    action: frame === "make" ? "add" : "replace",
+    action: definition === "make" ? "add" : "replace",
     subsystem: "rule",
     text: `table ${tableLabel(backendsTable)}`,
   };
@@ -118,7 +118,7 @@ export function planBackendsPart(
   to: WantedBackends,
   observed: ObservedBackends,
 ): BackendsPlans | undefined {
-  if (!isFrameRight(observed)) return undefined;
+  if (!isDefinitionRight(observed)) return undefined;
   const differing = runSync(differingFrom(observed, to));
   const gone = [...from].filter(([chain]) => !to.has(chain));
   const surplus = {
@@ -155,7 +155,7 @@ export function* missingBackendsChunked(
   observed: ObservedBackends,
 ): Chunked<ReadonlyMap<ObjectId, string>> {
   const missing = new Map<ObjectId, string>();
-  const isRight = isFrameRight(observed);
+  const isRight = isDefinitionRight(observed);
   const isDue = everyNth(servicesAtOnce);
   for (const [chain, service] of wanted) {
     if (isDue()) yield;
@@ -176,8 +176,8 @@ export function holdsBackends({ elements, chains }: ObservedBackends): boolean {
 }
 
 /** The number of rules and elements. */
-export function countBackends({ frame = [], elements, chains }: ObservedBackends): number {
-  return frame.filter((line) => line.startsWith("rule ")).length + elements.size + chains.size;
+export function countBackends({ definition = [], elements, chains }: ObservedBackends): number {
+  return definition.filter((line) => line.startsWith("rule ")).length + elements.size + chains.size;
 }
 
 export function* eipsOfServicesChunked(elements: ObservedBackends["elements"]): Chunked<ReadonlySet<Ip>> {
@@ -191,12 +191,12 @@ export function* eipsOfServicesChunked(elements: ObservedBackends["elements"]): 
 /** Takes a few milliseconds. */
 const servicesAtOnce = 2_000;
 
-const noBackends: ObservedBackends = { frame: undefined, elements: new Map(), chains: new Map() };
+const noBackends: ObservedBackends = { definition: undefined, elements: new Map(), chains: new Map() };
 const nothing: BackendsPlan = { transaction: undefined, changes: [] };
 
-function isFrameRight({ frame }: ObservedBackends): boolean {
-  const lines = backendsFrameLines();
-  return frame?.length === lines.length && lines.every((line, at) => line === frame[at]);
+function isDefinitionRight({ definition }: ObservedBackends): boolean {
+  const lines = backendsDefinitionLines();
+  return definition?.length === lines.length && lines.every((line, at) => line === definition[at]);
 }
 
 function isAsWanted(chain: string, { key, text }: WantedService, observed: ObservedBackends): boolean {
@@ -227,9 +227,9 @@ function* surplusOf(wanted: WantedBackends, { elements, chains }: ObservedBacken
 function* writing(
   services: readonly (readonly [chain: string, service: WantedService])[],
   { elements, chains }: ObservedBackends,
-  frame: BackendsTransaction["frame"],
+  definition: BackendsTransaction["definition"],
 ): Chunked<BackendsPlan> {
-  if (services.length === 0 && frame === undefined) return nothing;
+  if (services.length === 0 && definition === undefined) return nothing;
   const write = new Map<string, BackendsRule & { readonly isNew: boolean }>();
   const add = new Map<string, string>();
   const remove: string[] = [];
@@ -252,14 +252,14 @@ function* writing(
     const action = verdict === undefined ? "add" : "replace";
     changes.push({ action, subsystem: "rule", object, text: elementText(key, gotoText(chain)) });
   }
-  return { transaction: { frame, remove, drop: [], write, add }, changes };
+  return { transaction: { definition, remove, drop: [], write, add }, changes };
 }
 
 function* removing({ keys, chains }: Surplus): Chunked<BackendsPlan> {
   if (keys.length + chains.length === 0) return nothing;
   const gone = (text: string): Change => ({ action: "remove", subsystem: "rule", text });
   return {
-    transaction: { frame: undefined, remove: keys, drop: chains, write: new Map(), add: new Map() },
+    transaction: { definition: undefined, remove: keys, drop: chains, write: new Map(), add: new Map() },
     changes: [
       ...(yield* mapChunked(keys, servicesAtOnce, (key) =>
         gone(elementText(key, gotoText(chainOfService(key)))),

@@ -24,11 +24,11 @@ import type { Change } from "../../model/change.ts";
 import { familyOf, parseIp } from "../../model/families.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
-import type { DropCounter, DropCounts } from "../../nftables/barrier.ts";
-import { bfdPorts } from "../../nftables/barrier-rules.ts";
-import type { Counted } from "../../nftables/frame-messages.ts";
+import type { Counted } from "../../nftables/definition-messages.ts";
+import { bfdPorts } from "../../nftables/filter-table-rules.ts";
+import type { DropCounter, DropCounts } from "../../nftables/filter-tables.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
-import { outsideInterfaces } from "../gate/barrier.ts";
+import { outsideInterfaces } from "../gate/filter-tables.ts";
 import type { GateContext } from "../gate-state.ts";
 import type { GuardDifference } from "../guard.ts";
 import {

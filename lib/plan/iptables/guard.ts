@@ -4,7 +4,7 @@ import type { RuleDump } from "../../iptables/save.ts";
 import type { Change } from "../../model/change.ts";
 import type { Program } from "../../model/program.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
-import { type BarrierPart, planGuardElements } from "../gate/barrier.ts";
+import { type FilterTablesPart, planGuardElements } from "../gate/filter-tables.ts";
 import type { GateContext, Gates } from "../gate-state.ts";
 import { compareGuardPart, type GuardUsers } from "../guard.ts";
 import type { GatePart } from "../rules-planner.ts";
@@ -43,20 +43,20 @@ export function* planFilter(
 export function planGuardPart(
   from: Program,
   to: Program,
-  { barrier }: IptablesObserved,
+  { filterTables }: IptablesObserved,
   users: GuardUsers,
   find: FindRule,
 ): { before: readonly IptablesStep[]; after: readonly IptablesStep[]; changes: readonly Change[] } {
-  if (barrier === undefined) {
+  if (filterTables === undefined) {
     const guarded = compareGuardPart(from, to, users, (set, key) => findGuard(set, key, find) !== undefined);
     const plan = planFilterPart(guarded, find);
     return { before: stepsOf(plan), after: [], changes: plan.changes };
   }
-  const { elements } = barrier;
+  const { elements } = filterTables;
   const guarded = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
   const { before, after } = planGuardElements(guarded);
-  const step = (part: BarrierPart | undefined): readonly IptablesStep[] =>
-    part === undefined ? [] : [{ kind: "barrier", transaction: part.transaction }];
+  const step = (part: FilterTablesPart | undefined): readonly IptablesStep[] =>
+    part === undefined ? [] : [{ kind: "filterTables", transaction: part.transaction }];
   return {
     before: step(before),
     after: step(after),

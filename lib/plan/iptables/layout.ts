@@ -21,7 +21,7 @@ import { ownedChains } from "./owned.ts";
 
 export interface WantedRule {
   readonly rule: Rule;
-  /** The object that needs the rule. Absent for frame rules. */
+  /** The object that needs the rule. Absent for fixed rules. */
   readonly object?: ObjectId;
   /** SHARED_SNAT only: the clients of the rule's pool and their outgoing interface. */
   readonly pool?: { readonly cidr: Cidr; readonly interface: InterfaceName };
@@ -76,8 +76,8 @@ export function* wantedNatChunked(program: Program, hasTable: boolean): Chunked<
   return {
     table: "nat",
     chains: [
-      frame("DNAT_FILTER", ["EXCLUSIVE_DNAT", "SHARED_DNAT"]),
-      frame("SNAT_FILTER", ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"]),
+      jumpsTo("DNAT_FILTER", ["EXCLUSIVE_DNAT", "SHARED_DNAT"]),
+      jumpsTo("SNAT_FILTER", ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"]),
       { name: "EXCLUSIVE_DNAT", order: "any", rules: inward },
       { name: "EXCLUSIVE_SNAT", order: "any", rules: outward },
       { name: "SHARED_DNAT", order: "within-object", rules: services },
@@ -119,7 +119,7 @@ export function wantedAbsent(table: TableName, hooked: readonly string[]): Wante
   };
 }
 
-function frame(name: string, targets: readonly string[]): WantedChain {
+function jumpsTo(name: string, targets: readonly string[]): WantedChain {
   return { name, order: "exact", rules: targets.map((target) => ({ rule: jumpTo(target) })) };
 }
 

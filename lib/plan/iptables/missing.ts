@@ -14,23 +14,23 @@ import { isHooked } from "./table.ts";
 /** The path of packets: the hook, the chain it jumps to, and the chains of objects in call order. */
 interface Path {
   readonly hook: string;
-  readonly frame: string;
+  readonly fixed: string;
   readonly chains: readonly string[];
 }
 
 const inward: Path = {
   hook: "PREROUTING",
-  frame: "DNAT_FILTER",
+  fixed: "DNAT_FILTER",
   chains: ["EXCLUSIVE_DNAT", "SHARED_DNAT"],
 };
 const outward: Path = {
   hook: "POSTROUTING",
-  frame: "SNAT_FILTER",
+  fixed: "SNAT_FILTER",
   chains: ["EXCLUSIVE_SNAT", "SHARED_SNAT", "HAIRPIN_SNAT"],
 };
 
 /**
- * Objects that lack something, each with the first missing thing as text. A wrong hook or frame chain counts for every
+ * Objects that lack something, each with the first missing thing as text. A wrong hook or fixed chain counts for every
  * object behind it.
  *
  * @param services - DNATs in the table of backends
@@ -57,7 +57,7 @@ export function* missingRulesChunked(
     if (path === inward && !shadows.isEmpty) yield* checkServices(services, shadows, family, missing);
   }
   const markRules = observed.get("mangle") ?? new Map();
-  const markFault = yield* faultOfFrame(mangle, "PREROUTING", "VPC_MARK", markRules);
+  const markFault = yield* faultOfFixed(mangle, "PREROUTING", "VPC_MARK", markRules);
   if (markFault !== undefined) yield* recordFault(nat, ["HAIRPIN_SNAT"], markFault, missing);
   return missing;
 }
@@ -65,13 +65,13 @@ export function* missingRulesChunked(
 type Findings = Map<ObjectId, string>;
 
 function* checkPath(
-  { hook, frame, chains }: Path,
+  { hook, fixed, chains }: Path,
   nat: WantedTable,
   rules: TableRules,
   shadows: ShadowIndex,
   found: Findings,
 ): Chunked<void> {
-  const fault = yield* faultOfFrame(nat, hook, frame, rules);
+  const fault = yield* faultOfFixed(nat, hook, fixed, rules);
   if (fault !== undefined) yield* recordFault(nat, chains, fault, found);
   for (const name of chains) {
     yield;
@@ -101,16 +101,16 @@ function* checkServices(
   }
 }
 
-function* faultOfFrame(
+function* faultOfFixed(
   table: WantedTable,
   hookChain: string,
-  frame: string,
+  fixed: string,
   rules: TableRules,
 ): Chunked<string | undefined> {
   const hook = table.hooks.find(({ chain }) => chain === hookChain);
-  if (hook && !isHooked(hook, rules.get(hookChain) ?? [])) return `${hookChain} does not jump to ${frame}`;
-  const isRight = yield* isAsWanted(chainOf(table, frame), rules.get(frame) ?? []);
-  return isRight ? undefined : `${frame} has wrong rules`;
+  if (hook && !isHooked(hook, rules.get(hookChain) ?? [])) return `${hookChain} does not jump to ${fixed}`;
+  const isRight = yield* isAsWanted(chainOf(table, fixed), rules.get(fixed) ?? []);
+  return isRight ? undefined : `${fixed} has wrong rules`;
 }
 
 function* recordFault(

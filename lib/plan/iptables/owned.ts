@@ -47,7 +47,7 @@ export function isOwnChain(name: string): boolean {
   return allOwned.has(name);
 }
 
-/** True if an owned chain has a rule of an object. Hooks, frame, gate and guard do not count. */
+/** True if an owned chain has a rule of an object. Hooks, fixed rules, gate and guard do not count. */
 export function holdsObjects(dump: RuleDump): boolean {
   return objectChains.some((chain) => rulesOf(dump, chain).length > 0);
 }
@@ -73,7 +73,7 @@ function isDropping(dump: RuleDump, hook: string, chain: string): boolean {
   return isHooked && (filter?.get(chain)?.some(({ spec }) => spec?.target.kind === "drop") ?? false);
 }
 
-/** The number of rules in the owned chains of nat and mangle, including the frame. */
+/** The number of rules in the owned chains of nat and mangle, including the fixed ones. */
 export function countOwned(dump: RuleDump): number {
   return [...ownedRules(dump, "nat"), ...ownedRules(dump, "mangle")].reduce(
     (sum, rules) => sum + rules.length,

@@ -12,7 +12,7 @@ export type FindRule = (chain: string, text: string) => Rule | undefined;
 
 /**
  * The rules of each object go in order to the end of their chain: the parts share no packets with other rules. Rules
- * outside both parts and the frame are not considered. On its own result it plans nothing.
+ * outside both parts and the fixed rules are not considered. On its own result it plans nothing.
  */
 export function planPart(from: WantedTable, to: WantedTable, find: FindRule): TablePlan {
   const lines: string[] = [];

@@ -2,11 +2,11 @@
 import type { Transaction } from "../../iptables/restore.ts";
 import type { RuleDump } from "../../iptables/save.ts";
 import type { BackendsTransaction } from "../../nftables/backends.ts";
-import type { BarrierTransaction } from "../../nftables/barrier.ts";
+import type { FilterTablesTransaction } from "../../nftables/filter-tables.ts";
 
 export type IptablesStep =
   | RulesStep
-  | { readonly kind: "barrier"; readonly transaction: BarrierTransaction }
+  | { readonly kind: "filterTables"; readonly transaction: FilterTablesTransaction }
   | { readonly kind: "backends"; readonly transaction: BackendsTransaction };
 
 export interface RulesStep {

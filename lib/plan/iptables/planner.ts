@@ -8,7 +8,7 @@ import type { Ip } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { ObservedBackends } from "../../nftables/backends.ts";
-import { holdsBack, mayDropTranslated, planBarrierChunked } from "../gate/barrier.ts";
+import { holdsBack, mayDropTranslated, planFilterTablesChunked } from "../gate/filter-tables.ts";
 import { wantedGuardChunked, withGuardedChunked } from "../guard.ts";
 import type { GatePart, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import {
@@ -72,10 +72,10 @@ export function createIptablesPlanner(
   });
   const guardedIn = memoizer.byKeyChunked((dump: RuleDump) => guardedInFilter(dump, family));
   const withGuarded = memoizer.lastChunked(withGuardedChunked);
-  function* eipsOf({ rules, backends, barrier }: IptablesObserved): Chunked<ReadonlySet<Ip>> {
+  function* eipsOf({ rules, backends, filterTables }: IptablesObserved): Chunked<ReadonlySet<Ip>> {
     const named =
       backends === undefined ? yield* eipsOfRules(rules) : yield* eipsOfBoth(rules, backends.elements);
-    return yield* withGuarded(named, barrier?.elements.eips ?? (yield* guardedIn(rules)), family.parse);
+    return yield* withGuarded(named, filterTables?.elements.eips ?? (yield* guardedIn(rules)), family.parse);
   }
   const indexChunked = memoizer.byKeyChunked(indexByText);
   const indexOf = (rules: readonly Rule[]) => runSync(indexChunked(rules));
@@ -116,15 +116,15 @@ export function createIptablesPlanner(
   return {
     plan: (program, observed) => runSync(planChunked(program, observed)),
     planChunked,
-    *planGateChunked(program, { rules, barrier }, gates) {
+    *planGateChunked(program, { rules, filterTables }, gates) {
       const guarded = yield* guardOf(program);
       yield;
-      if (barrier === undefined) return yield* planFilter(program, guarded, rules, gates);
-      const barriers = yield* planBarrierChunked(program, guarded, barrier, gates);
-      const parts: GatePart<IptablesPayload>[] = barriers.map(({ phase, transaction, changes }) => ({
+      if (filterTables === undefined) return yield* planFilter(program, guarded, rules, gates);
+      const planned = yield* planFilterTablesChunked(program, guarded, filterTables, gates);
+      const parts: GatePart<IptablesPayload>[] = planned.map(({ phase, transaction, changes }) => ({
         phase,
         changes,
-        payload: { steps: [{ kind: "barrier", transaction }] },
+        payload: { steps: [{ kind: "filterTables", transaction }] },
       }));
       const leftover = yield* planNoFilter(rules);
       return leftover === undefined ? parts : [...parts, leftover];
@@ -163,13 +163,15 @@ export function createIptablesPlanner(
       ),
     holdsObjects: ({ rules, backends }) =>
       holdsObjects(rules) || (backends !== undefined && holdsBackends(backends)),
-    isPristine: ({ rules, backends }) => countOwned(rules) === 0 && backends?.frame === undefined,
-    wasSet: ({ rules, barrier }) => isMarkedSet(rules) || barrier?.frames.set !== undefined,
-    isGateClosed: ({ rules, barrier }) => isFilterGateClosed(rules) || holdsBack(barrier?.frames.gate),
-    isBfdGateClosed: ({ rules, barrier }) => isFilterBfdGateClosed(rules) || holdsBack(barrier?.frames.bfd),
-    isGateSelective: ({ barrier }) => barrier !== undefined,
-    mayDropTranslated: (program, { rules, barrier }) =>
-      isFilterGateClosed(rules) || mayDropTranslated(program, barrier?.frames.gate),
+    isPristine: ({ rules, backends }) => countOwned(rules) === 0 && backends?.definition === undefined,
+    wasSet: ({ rules, filterTables }) => isMarkedSet(rules) || filterTables?.definitions.set !== undefined,
+    isGateClosed: ({ rules, filterTables }) =>
+      isFilterGateClosed(rules) || holdsBack(filterTables?.definitions.gate),
+    isBfdGateClosed: ({ rules, filterTables }) =>
+      isFilterBfdGateClosed(rules) || holdsBack(filterTables?.definitions.bfd),
+    isGateSelective: ({ filterTables }) => filterTables !== undefined,
+    mayDropTranslated: (program, { rules, filterTables }) =>
+      isFilterGateClosed(rules) || mayDropTranslated(program, filterTables?.definitions.gate),
     eipsNamed: (observed) => runSync(eipsOf(observed)),
     *prepare(observed) {
       yield* eipsOf(observed);

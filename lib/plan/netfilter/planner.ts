@@ -9,7 +9,7 @@ import type { Kind, ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import type { Chain } from "../../netfilter/chain.ts";
 import { counted } from "../../text/quantities.ts";
-import { outsideInterfaces } from "../gate/barrier.ts";
+import { outsideInterfaces } from "../gate/filter-tables.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import type { PlanInput } from "../plan-input.ts";
 import type { NetfilterContext } from "../rules-planner.ts";

@@ -1,13 +1,13 @@
 /** Compares the table with what was read of it. Says what differs, not how to repair it. */
 import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { ObjectId } from "../../model/names.ts";
-import { type FrameLines, frameLines } from "../../nftables/frame-lines.ts";
+import { type DefinitionLines, definitionLines } from "../../nftables/definition-lines.ts";
 import { type ByMap, byMap, type Elements, type MapName, mapNames } from "../../nftables/maps.ts";
 import type { WantedTable } from "./layout.ts";
 
 /** The table as read. */
 export interface ObservedTable {
-  readonly frame: FrameLines;
+  readonly definition: DefinitionLines;
   /** Empty for maps whose definition is not ours. */
   readonly elements: Elements;
 }
@@ -27,7 +27,7 @@ export interface MapDifference {
 }
 
 export interface TableDifference {
-  readonly isFrameRight: boolean;
+  readonly isDefinitionRight: boolean;
   /** The maps that differ. */
   readonly maps: readonly MapDifference[];
 }
@@ -40,9 +40,9 @@ export function compareTable(...given: Parameters<typeof compareTableChunked>): 
 /** The same in parts. */
 export function* compareTableChunked(
   wanted: WantedTable,
-  { frame, elements }: ObservedTable,
+  { definition, elements }: ObservedTable,
 ): Chunked<TableDifference> {
-  const lines = frameLines(wanted.frame);
+  const lines = definitionLines(wanted.definition);
   const absent = byMap((): WantedElement[] => []);
   const present = { fip_in: 0, fip_out: 0, dnat_1: 0, dnat_n: 0, snat_r: 0, snat_p: 0, hairpin: 0 };
   yield* wanted.visitChunked((map, key, value, object) => {
@@ -52,7 +52,8 @@ export function* compareTableChunked(
   });
   const surplus = yield* surplusElements(wanted, elements, present);
   return {
-    isFrameRight: frame?.length === lines.length && lines.every((line, at) => line === frame[at]),
+    isDefinitionRight:
+      definition?.length === lines.length && lines.every((line, at) => line === definition[at]),
     maps: mapNames
       .map((map) => ({ map, absent: absent[map], surplus: surplus.get(map) ?? [] }))
       .filter((part) => part.absent.length > 0 || part.surplus.length > 0),

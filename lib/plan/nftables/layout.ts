@@ -1,4 +1,4 @@
-/** The elements that a program needs, each with its object, and the frame that they need. */
+/** The elements that a program needs, each with its object, and the definition that they need. */
 
 import { type Chunked, everyNth, forEachChunked, runSync } from "../../chunked.ts";
 import type { Family } from "../../model/family.ts";
@@ -10,8 +10,8 @@ import {
   type ProgramDnat,
   poolBuckets,
 } from "../../model/program.ts";
+import { bucketBase, type Definition, drawOf, type Lookup } from "../../nftables/definition.ts";
 import { field } from "../../nftables/fields.ts";
-import { bucketBase, drawOf, type Frame, type Lookup } from "../../nftables/frame.ts";
 import { concatText, type MapName, rangeText } from "../../nftables/maps.ts";
 import { type ClientRange, flattenChunked } from "./clients.ts";
 
@@ -20,7 +20,7 @@ export type WantedVisitor = (map: MapName, key: string, value: string, object: O
 
 /** A program as a table. Elements are generated when needed: nobody has to store tens of thousands. */
 export interface WantedTable {
-  readonly frame: Frame;
+  readonly definition: Definition;
   visit(visitor: WantedVisitor): void;
   /** The same in parts. */
   visitChunked(visitor: WantedVisitor): Chunked<void>;
@@ -68,7 +68,7 @@ export function* wantedTableChunked(program: Program): Chunked<WantedTable> {
     }
   }
   return {
-    frame: {
+    definition: {
       vpcInterface: program.vpcInterface,
       lookups,
       backendCounts: yield* backendCountsOf(program, false),

@@ -43,7 +43,7 @@ export function* missingElementsChunked(
   const say = (object: ObjectId, message: string) => {
     if (!missing.has(object)) missing.set(object, message);
   };
-  if (!difference.isFrameRight) {
+  if (!difference.isDefinitionRight) {
     const message = `table ${tableLabel(tableName)} has wrong chains, maps or rules`;
     yield* wanted.visitChunked((_map, _key, _value, object) => say(object, message));
     return missing;

@@ -1,10 +1,10 @@
 /** The result of one reading of an nftables dataplane. */
-import type { ObservedBarrier } from "../../nftables/barrier.ts";
+import type { ObservedFilterTables } from "../../nftables/filter-tables.ts";
 import type { ObservedTable } from "./compare.ts";
 
 export interface NftablesObserved {
   readonly table: ObservedTable;
-  readonly barrier: ObservedBarrier;
+  readonly filterTables: ObservedFilterTables;
   /** Rules of other tables, as nft lists them. */
   readonly foreign: readonly string[];
 }

@@ -48,9 +48,9 @@ export function countElements({ elements }: ObservedTable): number {
   return mapNames.reduce((sum, map) => sum + elements[map].size, 0);
 }
 
-/** The number of rules in the frame as read. */
-export function countFrameRules({ frame = [] }: ObservedTable): number {
-  return frame.filter((line) => line.startsWith("rule ")).length;
+/** The number of rules in the definition as read. */
+export function countFixedRules({ definition = [] }: ObservedTable): number {
+  return definition.filter((line) => line.startsWith("rule ")).length;
 }
 
 function firstPart(key: string): string {

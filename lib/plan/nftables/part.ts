@@ -9,7 +9,7 @@ import type { TablePlan } from "./table.ts";
 
 /**
  * Elements outside both parts are not considered. On its own result it plans nothing.
- * @returns `undefined` if the frame may have to change: its draws depend on the backend counts of all DNATs
+ * @returns `undefined` if the definition may have to change: its draws depend on the backend counts of all DNATs
  */
 export function planPart(from: WantedTable, to: WantedTable, elements: Elements): TablePlan | undefined {
   if (countsOf(from) !== countsOf(to)) return undefined;
@@ -37,10 +37,10 @@ export function planPart(from: WantedTable, to: WantedTable, elements: Elements)
       changes.push({ action, subsystem: "rule", object, text: elementText(map, key, value) });
     }
   }
-  const transaction: TableTransaction = { frame: undefined, remove, add };
+  const transaction: TableTransaction = { definition: undefined, remove, add };
   return { transaction: changes.length === 0 ? undefined : transaction, changes };
 }
 
-function countsOf({ frame: { backendCounts, stickyCounts } }: WantedTable): string {
+function countsOf({ definition: { backendCounts, stickyCounts } }: WantedTable): string {
   return `${backendCounts.join()} ${stickyCounts.join()}`;
 }

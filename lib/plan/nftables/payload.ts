@@ -1,11 +1,12 @@
 /** What an nftables plan gives the driver to write. */
-import type { BarrierTransaction } from "../../nftables/barrier.ts";
+
 import type { TableTransaction } from "../../nftables/encode-transaction.ts";
+import type { FilterTablesTransaction } from "../../nftables/filter-tables.ts";
 import type { NftablesObserved } from "./observed.ts";
 
 export type NftablesStep =
   | { readonly kind: "table"; readonly transaction: TableTransaction }
-  | { readonly kind: "barrier"; readonly transaction: BarrierTransaction };
+  | { readonly kind: "filterTables"; readonly transaction: FilterTablesTransaction };
 
 export interface NftablesPayload {
   /** One transaction each, applied in this order. */

@@ -7,19 +7,19 @@ import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
 import {
-  type BarrierPart,
+  type FilterTablesPart,
   holdsBack,
   mayDropTranslated,
-  planBarrierChunked,
+  planFilterTablesChunked,
   planGuardElements,
-} from "../gate/barrier.ts";
+} from "../gate/filter-tables.ts";
 import { compareGuardPart, wantedGuardChunked, withGuardedChunked } from "../guard.ts";
 import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTableChunked, type ObservedTable } from "./compare.ts";
 import { wantedTableChunked } from "./layout.ts";
 import { missingElementsChunked } from "./missing.ts";
 import type { NftablesObserved } from "./observed.ts";
-import { countElements, countFrameRules, eipsNamedChunked } from "./owned.ts";
+import { countElements, countFixedRules, eipsNamedChunked } from "./owned.ts";
 import { planPart } from "./part.ts";
 import type { NftablesPayload, NftablesStep } from "./payload.ts";
 import { planTableChunked, type TablePlan } from "./table.ts";
@@ -39,8 +39,8 @@ export function createNftablesPlanner(
   const guardOf = memoizer.byKeyChunked(wantedGuardChunked);
   const eipsOfTable = memoizer.byKeyChunked((table: ObservedTable) => eipsNamedChunked(table, family));
   const withGuarded = memoizer.lastChunked(withGuardedChunked);
-  function* eipsOf({ table, barrier }: NftablesObserved): Chunked<ReadonlySet<Ip>> {
-    return yield* withGuarded(yield* eipsOfTable(table), barrier.elements.eips, family.parse);
+  function* eipsOf({ table, filterTables }: NftablesObserved): Chunked<ReadonlySet<Ip>> {
+    return yield* withGuarded(yield* eipsOfTable(table), filterTables.elements.eips, family.parse);
   }
   // Planning and judging need the same comparison.
   const compare = memoizer.lastChunked(compareTableChunked);
@@ -66,15 +66,15 @@ export function createNftablesPlanner(
     *planGateChunked(program, observed, gates) {
       const wanted = yield* guardOf(program);
       yield;
-      const parts = yield* planBarrierChunked(program, wanted, observed.barrier, gates);
+      const parts = yield* planFilterTablesChunked(program, wanted, observed.filterTables, gates);
       return parts.map(({ phase, transaction, changes }) => ({
         phase,
         changes,
-        payload: { steps: [{ kind: "barrier", transaction }], base: observed },
+        payload: { steps: [{ kind: "filterTables", transaction }], base: observed },
       }));
     },
     planPart(from, to, observed, users) {
-      const { elements } = observed.barrier;
+      const { elements } = observed.filterTables;
       const guarded = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
       const { before, after } = planGuardElements(guarded);
       const rules = planPart(wantedOf(from), wantedOf(to), observed.table.elements);
@@ -82,7 +82,11 @@ export function createNftablesPlanner(
       return {
         changes: [...(before?.changes ?? []), ...rules.changes, ...(after?.changes ?? [])],
         payload: {
-          steps: [...barrierSteps(before), ...toPlan(rules, observed).payload.steps, ...barrierSteps(after)],
+          steps: [
+            ...filterTablesSteps(before),
+            ...toPlan(rules, observed).payload.steps,
+            ...filterTablesSteps(after),
+          ],
           base: observed,
         },
       };
@@ -92,17 +96,18 @@ export function createNftablesPlanner(
     missing: (program, observed) => runSync(missingChunked(program, observed)),
     missingChunked,
     holdsObjects: ({ table }) => countElements(table) > 0,
-    isPristine: ({ table }) => countElements(table) + countFrameRules(table) === 0,
-    wasSet: ({ barrier }) => barrier.frames.set !== undefined,
-    isGateClosed: ({ barrier }) => holdsBack(barrier.frames.gate),
-    isBfdGateClosed: ({ barrier }) => holdsBack(barrier.frames.bfd),
+    isPristine: ({ table }) => countElements(table) + countFixedRules(table) === 0,
+    wasSet: ({ filterTables }) => filterTables.definitions.set !== undefined,
+    isGateClosed: ({ filterTables }) => holdsBack(filterTables.definitions.gate),
+    isBfdGateClosed: ({ filterTables }) => holdsBack(filterTables.definitions.bfd),
     isGateSelective: () => true,
-    mayDropTranslated: (program, { barrier }) => mayDropTranslated(program, barrier.frames.gate),
+    mayDropTranslated: (program, { filterTables }) =>
+      mayDropTranslated(program, filterTables.definitions.gate),
     eipsNamed: (observed) => runSync(eipsOf(observed)),
     *prepare(observed) {
       yield* eipsOf(observed);
     },
-    countRules: ({ table }) => countElements(table) + countFrameRules(table),
+    countRules: ({ table }) => countElements(table) + countFixedRules(table),
     netfilterContext: () => noContext,
     foreignRulesNaming: ({ foreign }, address) => linesNaming(foreign, address),
   };
@@ -116,6 +121,6 @@ function toPlan({ transaction, changes }: TablePlan, base: NftablesObserved): Pl
   return { changes, payload: { steps, base } };
 }
 
-function barrierSteps(part: BarrierPart | undefined): readonly NftablesStep[] {
-  return part === undefined ? [] : [{ kind: "barrier", transaction: part.transaction }];
+function filterTablesSteps(part: FilterTablesPart | undefined): readonly NftablesStep[] {
+  return part === undefined ? [] : [{ kind: "filterTables", transaction: part.transaction }];
 }

@@ -1,4 +1,4 @@
-/** Plans the table, its frame and its elements, as one transaction. */
+/** Plans the table, its definition and its elements, as one transaction. */
 
 import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
@@ -15,7 +15,7 @@ export interface TablePlan {
 }
 
 /**
- * A wrong frame is recreated together with all elements in one transaction, so no packet sees a table without elements.
+ * A wrong definition is recreated together with all elements in one transaction, so no packet sees a table without elements.
  */
 export function planTable(...given: Parameters<typeof planTableChunked>): TablePlan {
   return runSync(planTableChunked(...given));
@@ -32,22 +32,22 @@ export function* planTableChunked(
 ): Chunked<TablePlan> {
   const changes: Change[] = [];
   for (const part of difference.maps) yield* describe(part, observed.elements[part.map], changes);
-  if (difference.isFrameRight) {
+  if (difference.isDefinitionRight) {
     const isThere = changes.length === 0;
     return { transaction: isThere ? undefined : yield* elementsTransaction(difference, observed), changes };
   }
-  const isReplaced = observed.frame !== undefined;
-  const frame: Change = {
+  const isReplaced = observed.definition !== undefined;
+  const definition: Change = {
     action: isReplaced ? "replace" : "add",
     subsystem: "rule",
     text: `table ${tableLabel(tableName)}`,
   };
   const transaction: TableTransaction = {
-    frame: { make: wanted.frame, isReplaced },
+    definition: { make: wanted.definition, isReplaced },
     remove: byMap(() => []),
     add: yield* allElementsChunked(wanted),
   };
-  return { transaction, changes: [frame, ...changes] };
+  return { transaction, changes: [definition, ...changes] };
 }
 
 /** Every element of a program, by map. */
@@ -79,7 +79,7 @@ function* elementsTransaction(
       add[map].set(key, value);
     }
   }
-  return { frame: undefined, remove, add };
+  return { definition: undefined, remove, add };
 }
 
 function* describe(

@@ -2,35 +2,35 @@
 import { type Chunked, everyNth } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { ObjectId } from "../../model/names.ts";
-import { qosFrameLines } from "../../nftables/encode-qos.ts";
+import { qosDefinitionLines } from "../../nftables/encode-qos.ts";
 import { catchAll } from "../../nftables/maps.ts";
-import type { ObservedQosTable, QosFrame } from "../../nftables/qos.ts";
+import type { ObservedQosTable, QosDefinition } from "../../nftables/qos.ts";
 import { elementChange, type TableStep, tableChange } from "./steps.ts";
 import type { WantedQos } from "./wanted.ts";
 
 export interface TableDifference {
   readonly step: TableStep | undefined;
   /** True if rules are missing: no limit works. */
-  readonly isFrameMissing: boolean;
+  readonly isDefinitionMissing: boolean;
   /** Limits whose element is missing, with the change that adds it. */
   readonly missing: ReadonlyMap<ObjectId, string>;
 }
 
-const nothing: TableDifference = { step: undefined, isFrameMissing: false, missing: new Map() };
+const nothing: TableDifference = { step: undefined, isDefinitionMissing: false, missing: new Map() };
 
 /** Takes a few milliseconds. */
 const comparedAtOnce = 5_000;
 
 export function* compareTable(
-  { frame, elements }: Pick<WantedQos, "frame" | "elements">,
+  { definition, elements }: Pick<WantedQos, "definition" | "elements">,
   observed: ObservedQosTable,
 ): Chunked<TableDifference> {
   const isDue = everyNth(comparedAtOnce);
-  if (frame === undefined) {
-    if (observed.frame === undefined) return nothing;
+  if (definition === undefined) {
+    if (observed.definition === undefined) return nothing;
     return { ...nothing, step: tableStep([tableChange("remove")], { make: undefined, isReplaced: true }) };
   }
-  const isSame = isSameFrame(frame, observed);
+  const isSame = isSameDefinition(definition, observed);
   const remove = new Map<string, readonly string[]>();
   const add = new Map<string, ReadonlyMap<string, string>>();
   const changes: Change[] = [];
@@ -57,26 +57,29 @@ export function* compareTable(
     if (outdated.length > 0) remove.set(set, outdated);
     if (lacking.size > 0) add.set(set, lacking);
   }
-  const isMade = observed.frame === undefined;
+  const isMade = observed.definition === undefined;
   if (!isSame) changes.unshift(tableChange(isMade ? "add" : "replace"));
   if (changes.length === 0) return nothing;
-  const making = isSame ? undefined : { make: frame, isReplaced: !isMade };
-  return { step: tableStep(changes, making, remove, add), isFrameMissing: !isSame, missing };
+  const making = isSame ? undefined : { make: definition, isReplaced: !isMade };
+  return { step: tableStep(changes, making, remove, add), isDefinitionMissing: !isSame, missing };
 }
 
 /** An element for every other EIP is never ours, and cannot be deleted like one with a key. */
-function isSameFrame(frame: QosFrame, { frame: lines, elements }: ObservedQosTable): boolean {
+function isSameDefinition(
+  definition: QosDefinition,
+  { definition: lines, elements }: ObservedQosTable,
+): boolean {
   return (
-    lines?.join("\n") === qosFrameLines(frame).join("\n") &&
+    lines?.join("\n") === qosDefinitionLines(definition).join("\n") &&
     !elements.values().some((values) => values.has(catchAll))
   );
 }
 
 function tableStep(
   changes: readonly Change[],
-  frame: { readonly make: QosFrame | undefined; readonly isReplaced: boolean } | undefined,
+  definition: { readonly make: QosDefinition | undefined; readonly isReplaced: boolean } | undefined,
   remove: ReadonlyMap<string, readonly string[]> = new Map(),
   add: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map(),
 ): TableStep {
-  return { kind: "table", transaction: { frame, remove, add }, changes };
+  return { kind: "table", transaction: { definition, remove, add }, changes };
 }

@@ -79,7 +79,7 @@ function obstaclesTo(
 ): Obstacles {
   const objects = new Map<ObjectId, Obstacle>();
   const lack = (id: ObjectId, what: string | undefined) => objects.set(id, pending(what ?? ""));
-  if (table.isFrameMissing) for (const { id } of limits) lack(id, table.step?.changes[0]?.text);
+  if (table.isDefinitionMissing) for (const { id } of limits) lack(id, table.step?.changes[0]?.text);
   for (const [name, { build }] of devices) {
     for (const step of build) {
       const [change] = changesOf(step);

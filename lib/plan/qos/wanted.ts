@@ -2,7 +2,7 @@
 import { type Chunked, runSync } from "../../chunked.ts";
 import type { InterfaceName, ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
-import type { QosFrame, QosRule } from "../../nftables/qos.ts";
+import type { QosDefinition, QosRule } from "../../nftables/qos.ts";
 import type { QosObserved } from "./observed.ts";
 import type { WantedClass, WantedElement, WantedRules } from "./parts.ts";
 import { policeRules } from "./police.ts";
@@ -22,7 +22,7 @@ export interface WantedDevice {
 export interface WantedQos {
   readonly devices: ReadonlyMap<InterfaceName, WantedDevice>;
   /** `undefined`: no table. */
-  readonly frame: QosFrame | undefined;
+  readonly definition: QosDefinition | undefined;
   /** By map or set, then by EIP. */
   readonly elements: ReadonlyMap<string, ReadonlyMap<string, WantedElement>>;
   /** The VPC interface's other names, by which Kube-OVN's tools look for the limits of what comes in. */
@@ -84,8 +84,8 @@ function alternativeNames(
 }
 
 /** Numbers the maps and sets in the order of their rules. */
-function named(rules: WantedRules["rules"]): Pick<WantedQos, "frame" | "elements"> {
-  if (rules.length === 0) return { frame: undefined, elements: new Map() };
+function named(rules: WantedRules["rules"]): Pick<WantedQos, "definition" | "elements"> {
+  if (rules.length === 0) return { definition: undefined, elements: new Map() };
   const [maps, sets]: [string[], string[]] = [[], []];
   const elements = new Map<string, ReadonlyMap<string, WantedElement>>();
   const numbered = rules.map((rule): QosRule => {
@@ -97,5 +97,5 @@ function named(rules: WantedRules["rules"]): Pick<WantedQos, "frame" | "elements
     elements.set(name, match.elements);
     return { ...rule, match: match.kind === "map" ? { map: name } : { set: name } };
   });
-  return { frame: { maps, sets, rules: numbered }, elements };
+  return { definition: { maps, sets, rules: numbered }, elements };
 }

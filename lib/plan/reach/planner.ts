@@ -8,7 +8,7 @@ import type { Degradation } from "../../model/degradation.ts";
 import type { InterfaceName, Kind, ObjectId } from "../../model/names.ts";
 import type { ObservedNetwork, ObservedPaths, PolicyRule } from "../../model/observed.ts";
 import type { Program } from "../../model/program.ts";
-import { outsideInterfaces } from "../gate/barrier.ts";
+import { outsideInterfaces } from "../gate/filter-tables.ts";
 import { translatingKinds } from "../gate/planner.ts";
 import { routeText } from "../network/routes.ts";
 import type { PlanInput } from "../plan-input.ts";

@@ -23,7 +23,7 @@ import type { Chain } from "../../../lib/netfilter/chain.ts";
 import { parseIptablesChains } from "../../../lib/netfilter/iptables-chains.ts";
 import { policyChains } from "../../../lib/netfilter/policy-chains.ts";
 import type { XfrmPolicy } from "../../../lib/netlink/xfrm-policies.ts";
-import { byBarrier } from "../../../lib/nftables/barrier-tables.ts";
+import { byFilterTable } from "../../../lib/nftables/filter-table-names.ts";
 import { netfilterContextOf } from "../../../lib/plan/iptables/netfilter-context.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
@@ -186,7 +186,7 @@ function rulesOf({ nat = sampleNat, isGateClosed = false }: Sample): IptablesObs
   return {
     variant: "nft",
     rules: parseSave(text, ipv4),
-    barrier: { frames: { ...byBarrier(() => undefined), gate }, elements: {} as never },
+    filterTables: { definitions: { ...byFilterTable(() => undefined), gate }, elements: {} as never },
   };
 }
 

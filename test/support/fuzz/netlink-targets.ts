@@ -39,7 +39,7 @@ import { readCounters } from "../../../lib/nftables/counters.ts";
 import { BackendsReader, DrawnReader } from "../../../lib/nftables/decode-backends.ts";
 import { forEachElement } from "../../../lib/nftables/decode-elements.ts";
 import { forEachClass, forEachLimit } from "../../../lib/nftables/decode-qos.ts";
-import { FrameReader } from "../../../lib/nftables/frame-lines.ts";
+import { DefinitionReader } from "../../../lib/nftables/definition-lines.ts";
 import { mapNames } from "../../../lib/nftables/maps.ts";
 import { readHandle } from "../../../lib/nftables/rule-handles.ts";
 import { messageType } from "../../../lib/nftables/wire.ts";
@@ -229,11 +229,11 @@ export const netlinkTargets: readonly Target[] = [
     },
   ),
   bytesTarget(
-    "nftables frame",
+    "nftables definition",
     (random) => messageOf(random, 4),
     (view, end) => {
       for (const type of types) {
-        const reader = new FrameReader("natgw");
+        const reader = new DefinitionReader("natgw");
         reader.read(type, view, 0, end);
         if (reader.lines?.length === 0) throw new Error("a table without a line");
       }

@@ -41,7 +41,7 @@ export class Reference {
     const { vpc, external } = interfacesOf(pod);
     const own = pod === "noDefaultEIP" ? [] : [`address ${labAddresses.external}/24 ${external}`];
     return [
-      ...frame(vpc),
+      ...fixedRules(vpc),
       `address ${labAddresses.vpc}/24 ${vpc}`,
       ...own,
       ...Array.from(this.#eips, ([ip, length]) => `address ${ip}/${length} ${external}`),
@@ -172,7 +172,7 @@ function limitLine(what: string, { rate, priority }: Limited, { vpc, external }:
 }
 
 /** What `iptables-save` prints whatever the objects are. */
-function frame(vpc: string): readonly string[] {
+function fixedRules(vpc: string): readonly string[] {
   return [
     "nat -A PREROUTING -j DNAT_FILTER",
     "nat -A DNAT_FILTER -j EXCLUSIVE_DNAT",

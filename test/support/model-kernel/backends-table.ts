@@ -8,7 +8,7 @@ import {
   type ObservedBackends,
   ruleText,
 } from "../../../lib/nftables/backends.ts";
-import { backendsFrameLines } from "../../../lib/nftables/decode-backends.ts";
+import { backendsDefinitionLines } from "../../../lib/nftables/decode-backends.ts";
 import { hashSeed } from "../../../lib/nftables/expressions.ts";
 import { concatText } from "../../../lib/nftables/maps.ts";
 import { hashOf } from "./jhash.ts";
@@ -56,10 +56,11 @@ export class ModelBackends {
   }
 
   read(): ObservedBackends {
-    if (this.#contents === undefined) return { frame: undefined, elements: new Map(), chains: new Map() };
+    if (this.#contents === undefined)
+      return { definition: undefined, elements: new Map(), chains: new Map() };
     const { elements, chains } = this.#contents;
     return {
-      frame: backendsFrameLines(),
+      definition: backendsDefinitionLines(),
       elements: new Map(Array.from(elements, ([key, chain]) => [key, gotoText(chain)])),
       chains: new Map(Array.from(chains, ([name, rules]) => [name, rules.map(textOf).join("\n")])),
     };
@@ -75,10 +76,10 @@ export class ModelBackends {
   }
 
   /** One transaction. @returns false if the kernel refuses it */
-  write({ frame, remove, drop, write, add }: BackendsTransaction): boolean {
-    if (frame === "replace" && this.#contents === undefined) return false;
-    if (frame === undefined && this.#contents === undefined) return false;
-    const before = frame === undefined ? this.#contents : undefined;
+  write({ definition, remove, drop, write, add }: BackendsTransaction): boolean {
+    if (definition === "replace" && this.#contents === undefined) return false;
+    if (definition === undefined && this.#contents === undefined) return false;
+    const before = definition === undefined ? this.#contents : undefined;
     const elements = new Map(before?.elements);
     const chains = new Map(before?.chains);
     for (const key of remove) if (!elements.delete(key)) return false;

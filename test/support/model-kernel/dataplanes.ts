@@ -25,7 +25,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
   if (dataplane === "nftables") {
     const netlink = new ModelNetlink(kernel.nftSide, life);
     return {
-      driver: createNftablesDriver({ netlink, run, nowMs, barrier: kernel.barrierFor(life) }),
+      driver: createNftablesDriver({ netlink, run, nowMs, filterTables: kernel.filterTablesFor(life) }),
       planner: createNftablesPlanner(ipv4),
       readObjects: readNftables,
       findInterfaces: interfacesOfNftables,
@@ -38,8 +38,8 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     await life.moment();
     return result;
   };
-  const barrier = kernel.hasBarriers ? kernel.barrierFor(life) : undefined;
-  const backends = kernel.hasBarriers ? kernel.backendsFor(life) : undefined;
+  const filterTables = kernel.hasFilterTables ? kernel.filterTablesFor(life) : undefined;
+  const backends = kernel.hasFilterTables ? kernel.backendsFor(life) : undefined;
   const appender: RuleAppender = {
     append: (generation, additions) =>
       between(() =>
@@ -55,7 +55,7 @@ export function modelDataplane(kernel: ModelKernel, life: Life, nowMs: () => num
     variant: kernel.tables.variant,
     run,
     nowMs,
-    barrier: async () => barrier,
+    filterTables: async () => filterTables,
     backends: async () => backends,
     readGeneration: () => between(() => kernel.generation),
     readLegacyDigest: () => between(() => String(kernel.stamp)),

@@ -278,7 +278,8 @@ export class Judge {
     }
     if (!what.includes("delete table ip natgw_gate") && !what.includes("-X NATGW_GATE")) return;
     const { kernel } = this.#scene;
-    if (kernel.hasBarriers && !this.isSetAccepted) this.blame("opened the gate before a set was accepted");
+    if (kernel.hasFilterTables && !this.isSetAccepted)
+      this.blame("opened the gate before a set was accepted");
     this.#isGateOpened = true;
     this.#openedState = this.#firstState;
   }

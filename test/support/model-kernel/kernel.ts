@@ -6,7 +6,7 @@
 
 import type { ConntrackDriver, DriverFailure, NetworkDriver } from "../../../agent/kernel/drivers.ts";
 import type { BackendsDriver } from "../../../agent/kernel/nftables/backends.ts";
-import type { BarrierDriver } from "../../../agent/kernel/nftables/barrier.ts";
+import type { FilterTablesDriver } from "../../../agent/kernel/nftables/filter-tables.ts";
 import type { Outcome } from "../../../agent/kernel/nftables/transaction.ts";
 import type { CommandOptions, CommandOutput } from "../../../agent/kernel/run.ts";
 import { type Flow, viewOf } from "../../../lib/conntrack/flow.ts";
@@ -19,14 +19,14 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { ObservedPaths } from "../../../lib/model/observed.ts";
-import type { BarrierTransaction } from "../../../lib/nftables/barrier.ts";
-import { barrierNames, barrierTables } from "../../../lib/nftables/barrier-tables.ts";
+import { allFilterTables, filterTableNames } from "../../../lib/nftables/filter-table-names.ts";
+import type { FilterTablesTransaction } from "../../../lib/nftables/filter-tables.ts";
 import { guardSetNames } from "../../../lib/nftables/sets.ts";
 import { messageType } from "../../../lib/nftables/wire.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import type { RouteStep } from "../../../lib/plan/network/routes.ts";
 import { ModelBackends } from "./backends-table.ts";
-import { Barriers } from "./barriers.ts";
+import { FilterTables } from "./filter-tables.ts";
 import type { Life } from "./life.ts";
 import { NatTable } from "./nat-table.ts";
 import { Network } from "./network.ts";
@@ -62,8 +62,8 @@ export class ModelKernel {
   readonly natTable: NatTable | undefined;
   readonly tables: Tables;
   /** True if guard and gate are tables of nftables, false if they are chains of filter. */
-  readonly hasBarriers: boolean;
-  readonly barriers = new Barriers();
+  readonly hasFilterTables: boolean;
+  readonly filterTables = new FilterTables();
   /** Empty if there is no nft, and with the dataplane nftables. */
   readonly backends = new ModelBackends();
   readonly network = new Network([interfaces.vpc, interfaces.external]);
@@ -86,8 +86,8 @@ export class ModelKernel {
     this.dataplane = dataplane;
     this.natTable = dataplane === "nftables" ? new NatTable() : undefined;
     this.tables = new Tables(dataplane.startsWith("legacy") ? "legacy" : "nft");
-    this.hasBarriers = dataplane !== "legacy without nft";
-    this.tracer = new Tracer(this.tables, this.barriers, this.backends, this.network, this.natTable);
+    this.hasFilterTables = dataplane !== "legacy without nft";
+    this.tracer = new Tracer(this.tables, this.filterTables, this.backends, this.network, this.natTable);
     this.network.addAddress({ interface: interfaces.vpc, address: ip(hosts.vpc), prefixLength: 24 });
     this.network.addAddress({
       interface: interfaces.external,
@@ -104,8 +104,8 @@ export class ModelKernel {
 
   /** The generation of nf_tables. */
   get generation(): number {
-    const { tables, barriers, backends, natTable } = this;
-    return tables.commits + barriers.commits + backends.commits + (natTable?.commits ?? 0) + 1;
+    const { tables, filterTables, backends, natTable } = this;
+    return tables.commits + filterTables.commits + backends.commits + (natTable?.commits ?? 0) + 1;
   }
 
   /** True if the owned chains translate for any object. */
@@ -129,12 +129,12 @@ export class ModelKernel {
 
   /** True if packets without a connection are dropped. */
   isGateClosed(): boolean {
-    if (this.hasBarriers) return this.barriers.has("gate");
+    if (this.hasFilterTables) return this.filterTables.has("gate");
     return this.tables.chains("filter").includes("NATGW_GATE");
   }
 
   isGuarded(): boolean {
-    if (this.hasBarriers) return this.barriers.has("guard");
+    if (this.hasFilterTables) return this.filterTables.has("guard");
     const isHooked = this.tables.rules("filter", "FORWARD").some(({ text }) => text === "-j NATGW_GUARD");
     return isHooked && this.tables.rules("filter", "NATGW_GUARD").length > 0;
   }
@@ -200,13 +200,13 @@ export class ModelKernel {
   }
 
   /** The tables of guard and gate, for one life of an agent. */
-  barrierFor(life: Life): BarrierDriver {
+  filterTablesFor(life: Life): FilterTablesDriver {
     const read = async () => {
       await life.moment();
       const isCut = this.#take("nft-read-cut");
-      this.onRead("barrier", isCut);
+      this.onRead("filterTables", isCut);
       if (isCut) throw new GatewayError("unreadable", "a dump was cut short");
-      const observed = this.barriers.read();
+      const observed = this.filterTables.read();
       await life.moment();
       return observed;
     };
@@ -222,7 +222,7 @@ export class ModelKernel {
         if (generation !== undefined && generation !== this.generation) return { kind: "stale" };
         if (this.#take("nft-write-fails")) return refused("EBUSY", 16);
         this.#wrote(wordsOf(transaction), "rules");
-        const isDone = this.barriers.write(transaction);
+        const isDone = this.filterTables.write(transaction);
         await life.moment();
         return isDone ? { kind: "done" } : refused("ENOENT", 2);
       },
@@ -377,11 +377,11 @@ export class ModelKernel {
 }
 
 /** The result of loading the ruleset, as far as the tests need it. */
-function wordsOf({ frames, add, remove }: BarrierTransaction): string {
-  const tables = barrierNames.flatMap((name) => {
-    const change = frames[name];
+function wordsOf({ definitions, add, remove }: FilterTablesTransaction): string {
+  const tables = allFilterTables.flatMap((name) => {
+    const change = definitions[name];
     if (change === undefined) return [];
-    return [`${change.make === undefined ? "delete" : "make"} table ip ${barrierTables[name]}`];
+    return [`${change.make === undefined ? "delete" : "make"} table ip ${filterTableNames[name]}`];
   });
   const elements = guardSetNames.map((set) => `${set} +${add[set].size} -${remove[set].length}`);
   return [...tables, ...elements].join("; ");

@@ -32,15 +32,15 @@ interface Chain {
 }
 
 interface Contents {
-  /** The messages that created the frame, by their type. */
-  readonly frame: ReadonlyMap<number, readonly NetlinkMessage[]>;
+  /** The messages that created the definition, by their type. */
+  readonly definition: ReadonlyMap<number, readonly NetlinkMessage[]>;
   readonly chains: ReadonlyMap<string, Chain>;
   readonly elements: { readonly [K in MapName]: ReadonlyMap<string, string> };
 }
 
 /** NF_INET_PRE_ROUTING and _POST_ROUTING. */
 const hooks = { prerouting: 0, postrouting: 4 } as const;
-const frameTypes: readonly number[] = [messageType.newSet, messageType.newChain, messageType.newRule];
+const definitionTypes: readonly number[] = [messageType.newSet, messageType.newChain, messageType.newRule];
 
 export class NatTable {
   /** Number of writes. */
@@ -84,7 +84,7 @@ export class NatTable {
 
   /** The messages of a dump of `type`. Elements are requested by map. */
   dump(type: number): readonly NetlinkMessage[] {
-    return this.#contents?.frame.get(type) ?? [];
+    return this.#contents?.definition.get(type) ?? [];
   }
 
   /** Another program writes an element. @returns false if the kernel refuses */
@@ -162,10 +162,13 @@ function changed(
   if (type === messageType.deleteTable) return { contents: undefined };
   if (type === messageType.newElements || type === messageType.deleteElements)
     return withElements(contents, message, refused);
-  if (!frameTypes.includes(type)) throw new Error(`the model knows no message of type ${type}`);
-  const frame = new Map(contents.frame).set(type, [...(contents.frame.get(type) ?? []), message]);
+  if (!definitionTypes.includes(type)) throw new Error(`the model knows no message of type ${type}`);
+  const definition = new Map(contents.definition).set(type, [
+    ...(contents.definition.get(type) ?? []),
+    message,
+  ]);
   const attributes = attributesOf(viewOf(message), headerBytes);
-  if (type === messageType.newSet) return { contents: { ...contents, frame } };
+  if (type === messageType.newSet) return { contents: { ...contents, definition } };
   const chains = new Map(contents.chains);
   if (type === messageType.newChain) {
     const hook = attributesOf(attributes.get(chainAttribute.hook) ?? nothing);
@@ -179,7 +182,7 @@ function changed(
     const rule = parseExpressions(attributes.get(ruleAttribute.expressions) ?? nothing);
     chains.set(name, { ...chain, rules: [...chain.rules, rule] });
   }
-  return { contents: { ...contents, frame, chains } };
+  return { contents: { ...contents, definition, chains } };
 }
 
 function withElements(
@@ -209,7 +212,7 @@ function withElements(
 
 function empty(table: NetlinkMessage): Contents {
   return {
-    frame: new Map([[messageType.newTable, [table]]]),
+    definition: new Map([[messageType.newTable, [table]]]),
     chains: new Map(),
     elements: byMap(() => new Map()),
   };

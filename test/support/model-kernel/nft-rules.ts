@@ -1,4 +1,4 @@
-/** What the rules of the table `ip natgw` do to a packet: the expressions that the frame is made of, on registers of 4 bytes. */
+/** What the rules of the table `ip natgw` do to a packet: the expressions that the definition is made of, on registers of 4 bytes. */
 
 import type { Target } from "../../../lib/iptables/rule.ts";
 import type { Ip } from "../../../lib/model/ip.ts";

@@ -136,7 +136,7 @@ export class Player {
 
   /** Objects that can never be programmed: refused by the kernel, or a route without a usable next hop. */
   kept(): ReadonlySet<ObjectId> {
-    return keptOut(this.desired, this.strangers, this.#refused, this.kernel.hasBarriers);
+    return keptOut(this.desired, this.strangers, this.#refused, this.kernel.hasFilterTables);
   }
 
   async #step(step: Step): Promise<void> {

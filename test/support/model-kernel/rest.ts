@@ -51,8 +51,8 @@ function readiness(player: Player, { effective }: Oracle): readonly string[] {
 
 /** The number of rules matches the set, each hook exists once, and no rule names an EIP that is not in force. */
 function rules(player: Player, oracle: Oracle): readonly string[] {
-  const { tables, hasBarriers, backends } = player.kernel;
-  const listed = hasBarriers
+  const { tables, hasFilterTables, backends } = player.kernel;
+  const listed = hasFilterTables
     ? oracle.dnats.filter((dnat) => dnat.backends !== undefined && dnat.backends.length > 0)
     : [];
   const outward = new Set(oracle.fips.map(({ internalIp }) => internalIp));
@@ -85,12 +85,12 @@ function rules(player: Player, oracle: Oracle): readonly string[] {
   const { size } = backends;
   if (size.elements !== listed.length || size.chains !== listed.length)
     faults.push(`the table of backends holds ${JSON.stringify(size)}, not ${listed.length} of each`);
-  if (backends.isThere !== hasBarriers) faults.push("the table of backends is not there, or without nft");
+  if (backends.isThere !== hasFilterTables) faults.push("the table of backends is not there, or without nft");
   const hooks = [
     ["nat", "PREROUTING", "DNAT_FILTER"],
     ["nat", "POSTROUTING", "SNAT_FILTER"],
     ["mangle", "PREROUTING", "VPC_MARK"],
-    ...(hasBarriers
+    ...(hasFilterTables
       ? []
       : ([
           ["filter", "FORWARD", "NATGW_GUARD"],
@@ -147,7 +147,7 @@ function elements({ kernel: { natTable } }: Player, oracle: Oracle): readonly st
  * had one.
  */
 function gate({ kernel, judge }: Player): readonly string[] {
-  const isDue = judge.isFullSetAccepted || !kernel.hasBarriers;
+  const isDue = judge.isFullSetAccepted || !kernel.hasFilterTables;
   if (isDue) return kernel.isGateClosed() ? ["the gate is still there"] : [];
   return judge.isFresh && !judge.isSetAccepted && !kernel.isGateClosed()
     ? ["the gate is gone, and no set was accepted"]

@@ -16,7 +16,7 @@ import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import type { ModelBackends } from "./backends-table.ts";
-import type { Barriers } from "./barriers.ts";
+import type { FilterTables } from "./filter-tables.ts";
 import type { NatTable } from "./nat-table.ts";
 import type { Network } from "./network.ts";
 import type { Tables } from "./tables.ts";
@@ -39,11 +39,11 @@ export interface Packet {
 export type Fate =
   | ({ readonly kind: "sent"; readonly to: InterfaceName; readonly entry: Flow | undefined } & Tuple)
   | ({ readonly kind: "delivered"; readonly entry: Flow | undefined } & Tuple)
-  | { readonly kind: "dropped"; readonly by: "link" | "forwarding" | "route" | "barrier" | "rule" };
+  | { readonly kind: "dropped"; readonly by: "link" | "forwarding" | "route" | "filterTables" | "rule" };
 
 export class Tracer {
   readonly #tables: Tables;
-  readonly #barriers: Barriers;
+  readonly #filterTables: FilterTables;
   readonly #natTable: NatTable | undefined;
   readonly #backends: ModelBackends;
   readonly #network: Network;
@@ -53,7 +53,7 @@ export class Tracer {
 
   constructor(
     tables: Tables,
-    barriers: Barriers,
+    filterTables: FilterTables,
     backends: ModelBackends,
     network: Network,
     natTable?: NatTable,
@@ -61,7 +61,7 @@ export class Tracer {
     this.#natTable = natTable;
     this.#backends = backends;
     this.#tables = tables;
-    this.#barriers = barriers;
+    this.#filterTables = filterTables;
     this.#network = network;
   }
 
@@ -120,7 +120,7 @@ export class Tracer {
     // A martian: its source is an address of this host. Conntrack never confirms it.
     if (this.#network.isLocal(packet.source)) return { kind: "dropped", by: "route" };
     if (this.#network.isLocal(view.destination)) {
-      if (this.#barriers.barsInput(view)) return { kind: "dropped", by: "barrier" };
+      if (this.#filterTables.barsInput(view)) return { kind: "dropped", by: "filterTables" };
       if (this.#walk("filter", "INPUT", view)?.kind === "drop") return { kind: "dropped", by: "rule" };
       const entry = isNew ? this.#confirm(protocol, original, view) : known;
       return { kind: "delivered", entry, ...tupleOf(view) };
@@ -129,7 +129,7 @@ export class Tracer {
     if (!this.#network.isForwarding(packet.from)) return { kind: "dropped", by: "forwarding" };
     if (out === undefined || !this.#network.isUp(out)) return { kind: "dropped", by: "route" };
     view.out = out;
-    if (this.#barriers.bars(view)) return { kind: "dropped", by: "barrier" };
+    if (this.#filterTables.bars(view)) return { kind: "dropped", by: "filterTables" };
     if (this.#walk("filter", "FORWARD", view)?.kind === "drop") return { kind: "dropped", by: "rule" };
 
     if (known !== undefined) Object.assign(view, sourceAfter(known, original));
@@ -137,7 +137,7 @@ export class Tracer {
     if (target?.kind === "snat") view.source = target.to;
     if (target?.kind === "snat" && target.isRandom) view.sourcePort = this.#nextPort();
     view.isTranslated = keyOf(protocol, tupleOf(view)) !== keyOf(protocol, original);
-    if (this.#barriers.barsPostrouting(view)) return { kind: "dropped", by: "barrier" };
+    if (this.#filterTables.barsPostrouting(view)) return { kind: "dropped", by: "filterTables" };
     if (!isNew) return { kind: "sent", to: out, entry: known, ...tupleOf(view) };
     const entry = this.#confirm(protocol, original, view);
     return { kind: "sent", to: out, entry, ...tupleOf(view) };
@@ -148,7 +148,7 @@ export class Tracer {
     const needs = ({ spec }: Rule) =>
       spec?.ctState !== undefined || spec?.target.kind === "dnat" || spec?.target.kind === "snat";
     if (this.#natTable?.isTracking === true || this.#backends.isThere) return true;
-    return this.#barriers.has("guard") || this.#tables.all().some(needs);
+    return this.#filterTables.has("guard") || this.#tables.all().some(needs);
   }
 
   #confirm(protocol: number, original: Tuple, view: View): Flow {

@@ -6,7 +6,7 @@ import { Correspondent, differenceOf, expectSame, storedOf, Violation } from "./
 import { type Kind, kinds } from "./clashes.ts";
 import { damage, outage, pick, plantForeign } from "./damages.ts";
 import { type Binding, Expectation, planted } from "./expectation.ts";
-import { frameLines, guardedEips } from "./frame.ts";
+import { fixedLines, guardedEips } from "./fixed-rules.ts";
 import { readLimits, readNetwork, readTranslations } from "./kernel.ts";
 import { Model, type Window, type Write } from "./model.ts";
 import { type Operation, type Random, Script } from "./script.ts";
@@ -109,10 +109,10 @@ export class Player {
       this.#foreign(),
       guardedEips(this.#gw),
     ]);
-    const frame = frameLines(this.#gw.dataplane, expectation.backendCounts);
+    const fixed = fixedLines(this.#gw.dataplane, expectation.backendCounts);
     const differences = [
       differenceOf("addresses and routes", expectation.network(this.#binding), network),
-      differenceOf("rules", [...frame, ...expectation.translations()], translations),
+      differenceOf("rules", [...fixed, ...expectation.translations()], translations),
       differenceOf("limits", expectation.limits(), limits),
       differenceOf("what is foreign", this.#foreignBefore, foreign),
       differenceOf("guarded EIPs", expectation.ruled, guarded),

@@ -8,7 +8,7 @@ import type { RuleDump } from "../../../../lib/iptables/save.ts";
 import { noMemory } from "../../../../lib/memoize.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Program } from "../../../../lib/model/program.ts";
-import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import { definitionLines } from "../../../../lib/nftables/definition-lines.ts";
 import type { GateState, Gates } from "../../../../lib/plan/gate-state.ts";
 import { GuardUsers, wantedGuard } from "../../../../lib/plan/guard.ts";
 import { wantedFilter } from "../../../../lib/plan/iptables/filter.ts";
@@ -23,7 +23,7 @@ import { createNftablesPlanner } from "../../../../lib/plan/nftables/planner.ts"
 import { nftablesRemoval } from "../../../../lib/plan/nftables/removal.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
-import { barrierOf } from "../../../support/fake-barrier.ts";
+import { filterTablesOf } from "../../../support/fake-filter-tables.ts";
 import { planWithGate } from "../../../support/with-gate.ts";
 import { FakeTable } from "./iptables/packet-model.ts";
 import { ip, program } from "./iptables/programs.ts";
@@ -39,20 +39,20 @@ const iptablesObserved: fc.Arbitrary<IptablesObserved> = fc
     return {
       variant: isLegacy ? "legacy" : "nft",
       rules: dumpOf(tables),
-      barrier: isLegacy ? undefined : barrierOf(guarded, state),
+      filterTables: isLegacy ? undefined : filterTablesOf(guarded, state),
     };
   });
 
 const nftablesObserved: fc.Arbitrary<NftablesObserved> = fc
   .tuple(program, program, gates, fc.boolean())
-  .map(([held, framed, state, isThere]) => ({
+  .map(([held, definitiond, state, isThere]) => ({
     table: {
-      frame: isThere ? frameLines(wantedTable(framed).frame) : undefined,
+      definition: isThere ? definitionLines(wantedTable(definitiond).definition) : undefined,
       elements: allElements(
         wantedTable(isThere ? held : { ...held, eips: [], fips: [], dnats: [], pools: [] }),
       ),
     },
-    barrier: barrierOf(held, state),
+    filterTables: filterTablesOf(held, state),
     foreign: ["ip stranger forward ip daddr 203.0.113.1 accept"],
   }));
 
@@ -128,15 +128,15 @@ t.test("changes are empty exactly where the payload does nothing; a payload incl
     gates: Gates,
   ) => {
     const rules = planner.plan(wanted, seen);
-    const [barrier = rules, ...others] = runSync(planner.planGateChunked(wanted, seen, gates));
-    for (const { changes, payload } of [rules, barrier, ...others])
+    const [filterTables = rules, ...others] = runSync(planner.planGateChunked(wanted, seen, gates));
+    for (const { changes, payload } of [rules, filterTables, ...others])
       if ((changes.length === 0) !== (payload.steps.length === 0)) throw new Error("they disagree");
-    if (barrier === rules) return true;
-    const both = planner.join(barrier.payload, rules.payload);
-    if (both.steps.length !== rules.payload.steps.length + barrier.payload.steps.length) return false;
+    if (filterTables === rules) return true;
+    const both = planner.join(filterTables.payload, rules.payload);
+    if (both.steps.length !== rules.payload.steps.length + filterTables.payload.steps.length) return false;
     const isPart = (one: Payload) => planner.includes(both, one);
-    const isRest = rules.payload.steps.length > 0 && planner.includes(barrier.payload, rules.payload);
-    return isPart(rules.payload) && isPart(barrier.payload) && !isRest;
+    const isRest = rules.payload.steps.length > 0 && planner.includes(filterTables.payload, rules.payload);
+    return isPart(rules.payload) && isPart(filterTables.payload) && !isRest;
   };
   fc.assert(
     fc.property(program, iptablesObserved, nftablesObserved, gates, (wanted, iptables, nftables, state) => {

@@ -18,7 +18,7 @@ import type { Program } from "../../../../lib/model/program.ts";
 import { parseIptablesChains } from "../../../../lib/netfilter/iptables-chains.ts";
 import { noAccounting, type ObservedAccounting } from "../../../../lib/nftables/accounting.ts";
 import { apiTableLines } from "../../../../lib/nftables/api-guard.ts";
-import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import { definitionLines } from "../../../../lib/nftables/definition-lines.ts";
 import { noQosTable } from "../../../../lib/nftables/qos.ts";
 import type { AddressStep } from "../../../../lib/plan/address-plan.ts";
 import type { ApiGuardObserved } from "../../../../lib/plan/api-guard/planner.ts";
@@ -50,7 +50,7 @@ import type { RulesPlanner } from "../../../../lib/plan/rules-planner.ts";
 import { reduce } from "../../../../lib/state/reduce.ts";
 import { emptyState, type State } from "../../../../lib/state/state.ts";
 import { noApi } from "../../../support/api-guard.ts";
-import { barrierOf } from "../../../support/fake-barrier.ts";
+import { filterTablesOf } from "../../../support/fake-filter-tables.ts";
 import { fullSets } from "../../../support/model-kernel/arbitraries.ts";
 import { Network } from "../../../support/model-kernel/network.ts";
 import { hosts, interfaces, ip } from "../../../support/model-kernel/universe.ts";
@@ -72,7 +72,7 @@ const iptables: RulesUnderTest<IptablesObserved> = {
       table.restore(planTable(wanted, table.read()).input ?? "");
       return [wanted.table, table.read()] as const;
     });
-    return { variant: "nft", rules: new Map(tables), barrier: barrierOf(program, gatesOf(gate)) };
+    return { variant: "nft", rules: new Map(tables), filterTables: filterTablesOf(program, gatesOf(gate)) };
   },
 };
 
@@ -80,10 +80,10 @@ const nftables: RulesUnderTest<NftablesObserved> = {
   create: (memoizer) => createNftablesPlanner(ipv4, memoizer) as RulesPlanner<NftablesObserved, never>,
   observed: (program, gate) => ({
     table: {
-      frame: frameLines(wantedTable(program).frame),
+      definition: definitionLines(wantedTable(program).definition),
       elements: allElements(wantedTable(program)),
     },
-    barrier: barrierOf(program, gatesOf(gate)),
+    filterTables: filterTablesOf(program, gatesOf(gate)),
     foreign: [],
   }),
 };
@@ -220,10 +220,10 @@ const netfilterReadings: readonly NetfilterObserved[] = [
 ];
 
 const apiReadings: readonly ApiGuardObserved[] = [
-  { hasNftables: true, frame: apiTableLines(noApi) },
-  { hasNftables: true, frame: undefined },
-  { hasNftables: true, frame: ["table natgw_api"] },
-  { hasNftables: false, frame: undefined },
+  { hasNftables: true, definition: apiTableLines(noApi) },
+  { hasNftables: true, definition: undefined },
+  { hasNftables: true, definition: ["table natgw_api"] },
+  { hasNftables: false, definition: undefined },
 ];
 
 const qosReadings: readonly QosObserved[] = [
@@ -231,7 +231,7 @@ const qosReadings: readonly QosObserved[] = [
   nothingObserved,
   {
     ...nothingObserved,
-    table: { frame: ["table "], elements: new Map() },
+    table: { definition: ["table "], elements: new Map() },
     devices: new Map(
       [interfaces.vpc, interfaces.external].map((name) => [
         name,
@@ -245,7 +245,7 @@ const qosReadings: readonly QosObserved[] = [
 const accountingReadings: readonly { readonly observed: ObservedAccounting | undefined }[] = [
   { observed: undefined },
   { observed: noAccounting },
-  { observed: { frame: ["table "], eips: new Set(), strays: new Set() } },
+  { observed: { definition: ["table "], eips: new Set(), strays: new Set() } },
 ];
 
 /** The values that a sequence uses, made from two full sets. Each piece is one value, so that it can appear again. */

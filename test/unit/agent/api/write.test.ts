@@ -148,7 +148,7 @@ for (const [name, make] of Object.entries(shapes)) {
       }),
     );
     const wanted = { ...wantedTable(compiled.program), visitChunked: wantedTable(program).visitChunked };
-    const table = { frame: undefined, elements: noElements };
+    const table = { definition: undefined, elements: noElements };
     const difference = await run("the table", compareTableChunked(wanted, table));
     if (difference !== undefined) await run("its changes", planTableChunked(wanted, table, difference));
     await run("verdicts", judgeChunked(full.desired, compiled, []));

@@ -2,7 +2,7 @@
 import t from "tap";
 import { DropMeter } from "../../../../agent/status/drop-meter.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
-import type { DropCounter, DropCounts } from "../../../../lib/nftables/barrier.ts";
+import type { DropCounter, DropCounts } from "../../../../lib/nftables/filter-tables.ts";
 
 function meter(read: (signal: AbortSignal) => Promise<DropCounts>) {
   const told: Record<string, number> = {};

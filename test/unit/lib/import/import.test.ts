@@ -13,7 +13,7 @@ import type { GatewayConfig } from "../../../../lib/model/gateway-config.ts";
 import { ipv4, parseCidr } from "../../../../lib/model/ipv4.ts";
 import { emptyLedger } from "../../../../lib/model/ledger.ts";
 import type { ObservedNetwork, ObservedRoute } from "../../../../lib/model/observed.ts";
-import { byBarrier } from "../../../../lib/nftables/barrier-tables.ts";
+import { byFilterTable } from "../../../../lib/nftables/filter-table-names.ts";
 import { noElements } from "../../../../lib/nftables/maps.ts";
 import { noGuardElements } from "../../../../lib/nftables/sets.ts";
 import { iptablesRemoval } from "../../../../lib/plan/iptables/removal.ts";
@@ -51,7 +51,7 @@ function dumpOf(...rules: readonly string[]) {
 /** Rules as Kube-OVN's script leaves them. */
 function scripted(...rules: readonly string[]) {
   return (context: ReadContext) =>
-    readIptables({ variant: "nft", rules: dumpOf(...rules), barrier: undefined }, context);
+    readIptables({ variant: "nft", rules: dumpOf(...rules), filterTables: undefined }, context);
 }
 
 interface Kernel {
@@ -311,7 +311,7 @@ t.test("routes", async (t) => {
       {
         variant: "nft",
         rules: dumpOf(),
-        barrier: { frames: byBarrier(() => []), elements: noGuardElements } as never,
+        filterTables: { definitions: byFilterTable(() => []), elements: noGuardElements } as never,
       },
       context,
     );
@@ -353,8 +353,8 @@ t.test("nftables: elements that no object stands for", async (t) => {
     ]),
   };
   const observed = {
-    table: { frame: [], elements },
-    barrier: { frames: byBarrier(() => undefined), elements: noGuardElements } as never,
+    table: { definition: [], elements },
+    filterTables: { definitions: byFilterTable(() => undefined), elements: noGuardElements } as never,
     foreign: [],
   };
   const { set, unread } = imported([(context) => readNftables(observed, context)], { addresses: usual });

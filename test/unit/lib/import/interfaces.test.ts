@@ -3,7 +3,7 @@ import t from "tap";
 import { interfacesInDump, interfacesInTable } from "../../../../lib/import/interfaces.ts";
 import { parseSave } from "../../../../lib/iptables/save.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
-import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import { definitionLines } from "../../../../lib/nftables/definition-lines.ts";
 import { noElements } from "../../../../lib/nftables/maps.ts";
 import { device } from "../../../support/network-values.ts";
 
@@ -30,7 +30,7 @@ t.test("in iptables", async (t) => {
 t.test("in the table of nftables", async (t) => {
   const links = ["lo", "eth0", "net1", "ovn0", "ext0"].map(device);
   const [vpc, external] = [device("ovn0"), device("ext0")];
-  const frame = frameLines({
+  const definition = definitionLines({
     vpcInterface: vpc,
     lookups: [
       { interface: external, buckets: 16 },
@@ -40,8 +40,8 @@ t.test("in the table of nftables", async (t) => {
     backendCounts: [2, 3],
     stickyCounts: [2],
   });
-  t.strictSame(interfacesInTable({ frame, elements: noElements }, links), { vpc, external });
+  t.strictSame(interfacesInTable({ definition, elements: noElements }, links), { vpc, external });
   const none = { vpc: undefined, external: undefined };
-  t.strictSame(interfacesInTable({ frame, elements: noElements }, [device("eth0")]), none);
-  t.strictSame(interfacesInTable({ frame: undefined, elements: noElements }, links), none);
+  t.strictSame(interfacesInTable({ definition, elements: noElements }, [device("eth0")]), none);
+  t.strictSame(interfacesInTable({ definition: undefined, elements: noElements }, links), none);
 });

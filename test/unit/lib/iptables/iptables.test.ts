@@ -330,10 +330,10 @@ t.test("the layout, line by line", async (t) => {
   const bare = new FakeTable("nat");
   t.equal(countOwned(new Map([["nat", bare.read()]])), 0);
   bare.restore(planTable(wantedNat(emptyProgram), bare.read()).input ?? "");
-  const framed = new Map([["nat", bare.read()]] as const);
-  t.equal(countOwned(framed), 5);
-  t.notOk(holdsObjects(framed));
-  t.same([...eipsNamed(framed, ipv4)], []);
+  const definitiond = new Map([["nat", bare.read()]] as const);
+  t.equal(countOwned(definitiond), 5);
+  t.notOk(holdsObjects(definitiond));
+  t.same([...eipsNamed(definitiond, ipv4)], []);
 });
 
 t.test("rules of others that name an address", async (t) => {

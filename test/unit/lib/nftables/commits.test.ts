@@ -9,7 +9,7 @@ import {
   commitsSince,
   isBefore,
   touchedKeys,
-  touchesBarrier,
+  touchesFilterTables,
 } from "../../../../lib/nftables/commits.ts";
 import { mapNames } from "../../../../lib/nftables/maps.ts";
 
@@ -118,7 +118,7 @@ t.test("keys are returned only if nothing else of ours changed", async (t) => {
   t.equal(keysAfter(ofTable("00", "natgw_gate")), undefined);
   const [commit] = read(addFip, generation(3));
   t.equal(commit && touchedKeys(commit, ["hairpin"]), undefined, "a map that is not as it should be");
-  t.notOk(commit && touchesBarrier(commit.tables));
+  t.notOk(commit && touchesFilterTables(commit.tables));
 });
 
 t.test("unknown lines never count as an empty table", async (t) => {

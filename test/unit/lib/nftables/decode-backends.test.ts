@@ -7,13 +7,17 @@ import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
 import { backendsTable, chainText, gotoText, ruleText } from "../../../../lib/nftables/backends.ts";
 import {
   BackendsReader,
-  backendsFrameLines,
+  backendsDefinitionLines,
   DrawnReader,
   readableMap,
 } from "../../../../lib/nftables/decode-backends.ts";
-import { encodeBackends, encodeBackendsFrame, encodeRule } from "../../../../lib/nftables/encode-backends.ts";
+import { newPlainChain, newTable } from "../../../../lib/nftables/definition-messages.ts";
+import {
+  encodeBackends,
+  encodeBackendsDefinition,
+  encodeRule,
+} from "../../../../lib/nftables/encode-backends.ts";
 import { hashNumber } from "../../../../lib/nftables/expressions.ts";
-import { newPlainChain, newTable } from "../../../../lib/nftables/frame-messages.ts";
 import { forEachVerdict } from "../../../../lib/nftables/verdicts.ts";
 import { inetHeader, messageType, tableAttribute } from "../../../../lib/nftables/wire.ts";
 
@@ -91,11 +95,14 @@ t.test("a rule that draws from another number of backends is none of ours", asyn
   t.notMatch(told("tcp", two, []), "numgen random");
 });
 
-t.test("the frame: chains of DNATs and their maps do not count, all else does", async (t) => {
-  const frame = encodeBackendsFrame();
+t.test("the definition: chains of DNATs and their maps do not count, all else does", async (t) => {
+  const definition = encodeBackendsDefinition();
   const rule = encodeRule(chain, { protocol: "tcp", backends: [backend(1)] }, 2);
-  t.same(read([...frame, newPlainChain(chain, backendsTable), ...rule]).frame, backendsFrameLines());
-  const lines = backendsFrameLines();
+  t.same(
+    read([...definition, newPlainChain(chain, backendsTable), ...rule]).definition,
+    backendsDefinitionLines(),
+  );
+  const lines = backendsDefinitionLines();
   t.equal(readableMap(lines), "dnat_backends");
   const other = lines.map((line) => line.replace(/^map 2=[0-9a-f]+ /, "map 2=736572766963652d69707300 "));
   t.equal(readableMap(other), "service-ips", "of Kube-OVN's script");
@@ -103,11 +110,15 @@ t.test("the frame: chains of DNATs and their maps do not count, all else does", 
   const third = maps.map((line) => line.replace("2=7365", "2=6365"));
   t.equal(readableMap([...other, ...third]), undefined, "one of several is not chosen");
   t.equal(readableMap(other.map((line) => line.replace(/ 5=[0-9a-f]+/, " 5=00000004"))), undefined);
-  t.equal(read([]).frame, undefined);
-  t.notSame(read(frame.slice(0, -1)).frame, backendsFrameLines(), "without its rule");
-  t.notSame(read([...frame, ...frame.slice(-1)]).frame, backendsFrameLines(), "with it twice");
-  t.equal(readableMap(read(frame.slice(0, 1)).frame ?? []), undefined);
-  t.equal(read([newTable("other")]).frame, undefined, "another table");
+  t.equal(read([]).definition, undefined);
+  t.notSame(read(definition.slice(0, -1)).definition, backendsDefinitionLines(), "without its rule");
+  t.notSame(
+    read([...definition, ...definition.slice(-1)]).definition,
+    backendsDefinitionLines(),
+    "with it twice",
+  );
+  t.equal(readableMap(read(definition.slice(0, 1)).definition ?? []), undefined);
+  t.equal(read([newTable("other")]).definition, undefined, "another table");
   const using = (use: number) => {
     const name = textAttribute(tableAttribute.name, backendsTable);
     const attributes = [
@@ -116,11 +127,11 @@ t.test("the frame: chains of DNATs and their maps do not count, all else does", 
       netU32Attribute(tableAttribute.use, use),
     ];
     const table = { type: messageType.newTable, flags: 0, payload: concatBytes(inetHeader, ...attributes) };
-    return read([table, ...frame.slice(1), newPlainChain(chain, backendsTable), ...rule]).frame;
+    return read([table, ...definition.slice(1), newPlainChain(chain, backendsTable), ...rule]).definition;
   };
-  t.same(using(3), backendsFrameLines(), "a kernel that does not count maps without a name");
-  t.same(using(4), backendsFrameLines(), "one that does");
-  t.notSame(using(5), backendsFrameLines(), "a flowtable");
+  t.same(using(3), backendsDefinitionLines(), "a kernel that does not count maps without a name");
+  t.same(using(4), backendsDefinitionLines(), "one that does");
+  t.notSame(using(5), backendsDefinitionLines(), "a flowtable");
 });
 
 t.test("verdicts are read as they were written", async (t) => {
@@ -128,7 +139,7 @@ t.test("verdicts are read as they were written", async (t) => {
     ["203.0.113.10 . tcp . 80", "dnat-203.0.113.10-tcp-80"],
     ["203.0.113.10 . sctp . 65535", "dnat-203.0.113.10-sctp-65535"],
   ]);
-  const nothing = { frame: undefined, remove: [], drop: [], write: new Map(), add: new Map() };
+  const nothing = { definition: undefined, remove: [], drop: [], write: new Map(), add: new Map() };
   const [message] = encodeBackends({ ...nothing, add });
   const [removal] = encodeBackends({ ...nothing, remove: [...add.keys(), "*"] });
   if (message === undefined || removal === undefined) throw new Error("nothing was encoded");

@@ -6,13 +6,13 @@ import type { NetlinkMessage } from "../../../../lib/netlink/message.ts";
 import { readCounters } from "../../../../lib/nftables/counters.ts";
 import { forEachClass, forEachLimit, readableQosSets } from "../../../../lib/nftables/decode-qos.ts";
 import { qosRulesIn } from "../../../../lib/nftables/decode-qos-rules.ts";
-import { encodeQos, encodeQosFrame, qosFrameLines } from "../../../../lib/nftables/encode-qos.ts";
-import { linesOf } from "../../../../lib/nftables/frame-lines.ts";
-import { limitText, parseLimitText, type QosFrame, qosTable } from "../../../../lib/nftables/qos.ts";
+import { linesOf } from "../../../../lib/nftables/definition-lines.ts";
+import { encodeQos, encodeQosDefinition, qosDefinitionLines } from "../../../../lib/nftables/encode-qos.ts";
+import { limitText, parseLimitText, type QosDefinition, qosTable } from "../../../../lib/nftables/qos.ts";
 import { messageType } from "../../../../lib/nftables/wire.ts";
 
 const [vpc, external] = ["eth0", "net1"] as InterfaceName[] as [InterfaceName, InterfaceName];
-const frame: QosFrame = {
+const definition: QosDefinition = {
   maps: ["eips_0", "eips_1"],
   sets: ["over_0"],
   rules: [
@@ -43,15 +43,19 @@ function parts({ payload }: NetlinkMessage) {
   return [new DataView(payload.buffer, payload.byteOffset, payload.byteLength), 0, payload.length] as const;
 }
 
-t.test("each part of a frame is seen, and a rule about addresses before NAT is two", async (t) => {
-  const lines = qosFrameLines(frame);
+t.test("each part of a definition is seen, and a rule about addresses before NAT is two", async (t) => {
+  const lines = qosDefinitionLines(definition);
   const kinds = lines.map((line) => line.slice(0, line.indexOf(" ")));
   t.strictSame(kinds, ["table", "chain", "map", "map", "map", ...Array(7).fill("rule")]);
   t.equal(new Set(lines).size, lines.length);
-  for (const [at] of frame.rules.entries())
-    t.notSame(qosFrameLines({ ...frame, rules: frame.rules.toSpliced(at, 1) }), lines);
-  t.notSame(qosFrameLines({ ...frame, rules: frame.rules.toReversed() }), lines, "the last rule decides");
-  t.same(linesOf(encodeQosFrame(frame), qosTable), lines);
+  for (const [at] of definition.rules.entries())
+    t.notSame(qosDefinitionLines({ ...definition, rules: definition.rules.toSpliced(at, 1) }), lines);
+  t.notSame(
+    qosDefinitionLines({ ...definition, rules: definition.rules.toReversed() }),
+    lines,
+    "the last rule decides",
+  );
+  t.same(linesOf(encodeQosDefinition(definition), qosTable), lines);
   const [original, reply] = lines.filter((line) => line.includes("lookup(1=656970735f3100"));
   t.match(original, "ct(1=00000001 2=00000001) cmp(1=00000001 2=00000000 3=0500010000000000)");
   t.match(original, "ct(1=00000001 2=00000014 3=00)", "the destination of the first packet of a flow");
@@ -59,7 +63,7 @@ t.test("each part of a frame is seen, and a rule about addresses before NAT is t
 });
 
 t.test("only elements of maps and sets that are ours are read", async (t) => {
-  const lines = qosFrameLines(frame);
+  const lines = qosDefinitionLines(definition);
   t.strictSame(readableQosSets(lines), [
     { name: "eips_0", isMap: true },
     { name: "eips_1", isMap: true },
@@ -78,7 +82,7 @@ t.test("elements are read as they were written, however many", async (t) => {
     ["over_0", limits],
   ]);
   const read = { eips_0: new Map<string, string>(), over_0: new Map<string, string>() };
-  const messages = encodeQos({ frame: undefined, remove: new Map(), add });
+  const messages = encodeQos({ definition: undefined, remove: new Map(), add });
   t.equal(messages.length, 6, "a list is shorter than 64 KiB");
   for (const [at, message] of messages.entries()) {
     t.equal(message.type, messageType.newElements);
@@ -91,40 +95,40 @@ t.test("elements are read as they were written, however many", async (t) => {
 });
 
 t.test("a transaction deletes before it adds, and replaces the table if it says so", async (t) => {
-  const types = (frameChange: Parameters<typeof encodeQos>[0]["frame"]) =>
+  const types = (definitionChange: Parameters<typeof encodeQos>[0]["definition"]) =>
     encodeQos({
-      frame: frameChange,
+      definition: definitionChange,
       remove: new Map([["eips_0", ["203.0.113.1"]]]),
       add: new Map([["eips_0", new Map([["203.0.113.1", "1:10"]])]]),
     }).map(({ type }) => type);
   const { newElements, deleteElements, deleteTable, newTable } = messageType;
   t.strictSame(types(undefined), [deleteElements, newElements]);
-  t.equal(types({ make: frame, isReplaced: true })[0], deleteTable);
-  t.equal(types({ make: frame, isReplaced: false })[0], newTable);
+  t.equal(types({ make: definition, isReplaced: true })[0], deleteTable);
+  t.equal(types({ make: definition, isReplaced: false })[0], newTable);
   t.equal(types({ make: undefined, isReplaced: true })[1], deleteElements);
 });
 
 t.test("a rule that drops counts what it drops, where it has a counter", async (t) => {
   const links = [vpc, external];
-  const over = (counter?: "policy_egress" | "policy_ingress"): QosFrame => ({
+  const over = (counter?: "policy_egress" | "policy_ingress"): QosDefinition => ({
     maps: [],
     sets: ["over_0"],
-    rules: frame.rules
+    rules: definition.rules
       .filter(({ match }) => "set" in match || ("verdict" in match && "over" in match.verdict))
       .map((rule) => ({ ...rule, ...(counter !== undefined && { counter }) })),
   });
   for (const wanted of [over(), over("policy_egress"), over("policy_ingress")]) {
-    const lines = qosFrameLines(wanted);
+    const lines = qosDefinitionLines(wanted);
     const { rules, unknown } = qosRulesIn(lines, readableQosSets(lines), links);
     t.equal(unknown, 0);
     t.strictSame(rules, wanted.rules, "an import reads each");
   }
-  const lines = qosFrameLines(over("policy_egress"));
+  const lines = qosDefinitionLines(over("policy_egress"));
   t.equal(lines.filter((line) => line.startsWith("object ")).length, 1);
   t.equal(lines.filter((line) => line.includes("objref(")).length, 3);
   const counts = new Map([["policy_egress" as const, { packets: 7, bytes: 500 }]]);
   const read = new Map();
-  for (const message of encodeQosFrame(over("policy_egress"), counts))
+  for (const message of encodeQosDefinition(over("policy_egress"), counts))
     readCounters(message.type, ...parts(message), qosTable, read);
   t.same(read, counts, "a table that is made again goes on");
 });

@@ -28,6 +28,7 @@ import {
 } from "../../../../lib/netlink/message.ts";
 import { type Commit, commitsSince, nextGeneration } from "../../../../lib/nftables/commits.ts";
 import { forEachElement } from "../../../../lib/nftables/decode-elements.ts";
+import { definitionLines } from "../../../../lib/nftables/definition-lines.ts";
 import {
   encodeAdd,
   encodeDelete,
@@ -35,13 +36,12 @@ import {
   keyAt,
 } from "../../../../lib/nftables/encode-elements.ts";
 import { foreignTable, isListable, linesNaming, parseListing } from "../../../../lib/nftables/foreign.ts";
-import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
 import { byMap, elementMaps, type MapName, mapNames } from "../../../../lib/nftables/maps.ts";
 import { batchType, messageType } from "../../../../lib/nftables/wire.ts";
 import { wantedTable } from "../../../../lib/plan/nftables/layout.ts";
 import { allElements } from "../../../../lib/plan/nftables/table.ts";
 import { emptyProgram, iface, ip } from "../../../property/lib/plan/iptables/programs.ts";
-import { FakeBarrier } from "../../../support/fake-barrier.ts";
+import { FakeFilterTables } from "../../../support/fake-filter-tables.ts";
 import { nftablesRules } from "../../../support/rules.ts";
 
 const signal = new AbortController().signal;
@@ -50,7 +50,7 @@ const inet = Uint8Array.of(2, 0, 0, 0);
 /** A fake kernel with one table. It counts commits and records requests. */
 class FakeKernel implements ConversingConnection {
   generation = 7;
-  frame: NetlinkMessage[] = [];
+  definition: NetlinkMessage[] = [];
   elements = byMap(() => new Map<string, string>());
   readonly asked: string[] = [];
   /** The errno for the message at this place of the transaction. 0 is its begin message. */
@@ -76,9 +76,9 @@ class FakeKernel implements ConversingConnection {
     this.beforeDump();
     const tell = (type: number, payload: Uint8Array) => onMessage(type, viewOf(payload), 0, payload.length);
     if (message.type !== messageType.getElements) {
-      this.asked.push("frame");
+      this.asked.push("definition");
       const type = message.type - 1;
-      for (const one of this.frame) if (one.type === type) tell(type, one.payload);
+      for (const one of this.definition) if (one.type === type) tell(type, one.payload);
       return;
     }
     const map = mapNames.find((name) => text(message.payload).includes(`\0${name}\0`));
@@ -93,7 +93,8 @@ class FakeKernel implements ConversingConnection {
     const { refusal } = this;
     if (stated !== this.generation) refuse(onAnswer, 0, 85);
     else if (refusal !== undefined) refuse(onAnswer, refusal.index, refusal.errno, refusal.offset);
-    else if (messages[1]?.type === messageType.deleteTable && this.frame.length === 0) refuse(onAnswer, 1, 2);
+    else if (messages[1]?.type === messageType.deleteTable && this.definition.length === 0)
+      refuse(onAnswer, 1, 2);
     else {
       for (const message of messages.slice(1, -1)) this.#commit(message);
       this.generation++;
@@ -103,9 +104,9 @@ class FakeKernel implements ConversingConnection {
 
   #commit(message: NetlinkMessage): void {
     if (message.type === messageType.deleteTable) {
-      this.frame = [];
+      this.definition = [];
       this.elements = byMap(() => new Map());
-    } else if (!isElementMessage(message)) this.frame.push(message);
+    } else if (!isElementMessage(message)) this.definition.push(message);
     else if (message.type === messageType.deleteElements)
       for (const key of message.keys) this.elements[message.map as MapName].delete(key);
     else
@@ -187,16 +188,16 @@ const nobody: Run = async (argv) => {
 
 function world(options: { readonly nowMs?: () => number; readonly journal?: CommitJournal } = {}) {
   const kernel = new FakeKernel();
-  const barrier = new FakeBarrier();
-  barrier.onWrite = () => kernel.generation++;
-  barrier.generation = () => kernel.generation;
-  const dataplane = nftablesRules({ netlink: kernel, run: nobody, barrier, ...options });
+  const filterTables = new FakeFilterTables();
+  filterTables.onWrite = () => kernel.generation++;
+  filterTables.generation = () => kernel.generation;
+  const dataplane = nftablesRules({ netlink: kernel, run: nobody, filterTables, ...options });
   const converge = async (program: Program) => {
     const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
     await dataplane.apply(plan, signal);
     return dataplane.plan(program, await dataplane.observe(signal), "open").changes;
   };
-  return { kernel, barrier, dataplane, converge };
+  return { kernel, filterTables, dataplane, converge };
 }
 
 const fip = (host: number, internal: string) => ({
@@ -209,20 +210,20 @@ const two: Program = { ...emptyProgram, fips: [fip(1, "10.0.0.1"), fip(2, "10.0.
 const other: Program = { ...emptyProgram, fips: [fip(1, "10.0.0.1"), fip(2, "10.0.0.9")] };
 
 t.test("reading an unchanged ruleset costs one request and returns the same object", async (t) => {
-  const { kernel, barrier, dataplane, converge } = world();
+  const { kernel, filterTables, dataplane, converge } = world();
   t.same(await converge(two), []);
   const before = await dataplane.observe(signal);
-  kernel.asked.length = barrier.calls.length = 0;
+  kernel.asked.length = filterTables.calls.length = 0;
   t.equal(await dataplane.observe(signal), before);
   t.same(kernel.asked, ["generation"]);
-  t.same(barrier.calls, []);
+  t.same(filterTables.calls, []);
 });
 
 t.test("only written elements are read back, by key", async (t) => {
-  const { kernel, barrier, dataplane, converge } = world();
+  const { kernel, filterTables, dataplane, converge } = world();
   await converge(two);
   const before = await dataplane.observe(signal);
-  kernel.asked.length = barrier.calls.length = 0;
+  kernel.asked.length = filterTables.calls.length = 0;
   t.same(await converge(other), []);
   t.same(kernel.asked, [
     "generation",
@@ -233,7 +234,7 @@ t.test("only written elements are read back, by key", async (t) => {
     "fip_out 10.0.0.9",
     "generation",
   ]);
-  t.same(barrier.calls, ["barrier write", "barrier write", "barrier read written"]);
+  t.same(filterTables.calls, ["filterTables write", "filterTables write", "filterTables read written"]);
   t.equal(
     before.table.elements.fip_in.get("203.0.113.2"),
     "10.0.0.2",
@@ -267,15 +268,15 @@ t.test("more than a few hundred elements are read back by map", async (t) => {
 t.test(
   "after another writer's commit everything is read again; a writer without pause is an error",
   async (t) => {
-    const { kernel, barrier, dataplane, converge } = world();
+    const { kernel, filterTables, dataplane, converge } = world();
     await converge(two);
     kernel.generation++;
     kernel.elements.fip_in.set("203.0.113.99", "10.9.9.9");
-    kernel.asked.length = barrier.calls.length = 0;
+    kernel.asked.length = filterTables.calls.length = 0;
     const seen = await dataplane.observe(signal);
-    t.equal(kernel.asked.filter((one) => one === "frame").length, 4);
+    t.equal(kernel.asked.filter((one) => one === "definition").length, 4);
     t.equal(kernel.asked.filter((one) => one.startsWith("all of")).length, 7);
-    t.same(barrier.calls, ["barrier read"]);
+    t.same(filterTables.calls, ["filterTables read"]);
     t.match(dataplane.plan(two, seen, "open").changes, [{ action: "remove", text: /203\.0\.113\.99/ }]);
 
     let writes = 1;
@@ -284,7 +285,7 @@ t.test(
       if (writes-- > 0) kernel.generation++;
     };
     await dataplane.observe(signal);
-    t.equal(kernel.asked.filter((one) => one === "frame").length, 4 + 8, "a torn reading is made again");
+    t.equal(kernel.asked.filter((one) => one === "definition").length, 4 + 8, "a torn reading is made again");
     kernel.beforeDump = () => kernel.generation++;
     kernel.generation++;
     await t.rejects(dataplane.observe(signal), {
@@ -347,19 +348,22 @@ t.test("a foreign write while elements are read back causes a full reading", asy
   t.same([...dataplane.planner.missing(other, await dataplane.observe(signal)).keys()], ["fips/f1"]);
 });
 
-t.test("the same rules in another order are another frame; another family's table is not ours", async (t) => {
-  const { kernel, dataplane, converge } = world();
-  await converge(two);
-  const stranger = Uint8Array.of(1, ...(kernel.frame[0]?.payload.subarray(1) ?? []));
-  kernel.frame.push({ type: messageType.newTable, flags: 0, payload: stranger });
-  kernel.generation++;
-  t.same(dataplane.plan(two, await dataplane.observe(signal), "open").changes, []);
-  const last = kernel.frame.findLastIndex(({ type }) => type === messageType.newRule);
-  kernel.frame.splice(last - 1, 0, ...kernel.frame.splice(last, 1));
-  kernel.generation++;
-  const { changes } = dataplane.plan(two, await dataplane.observe(signal), "open");
-  t.match(changes, [{ action: "replace", text: "table ip natgw" }]);
-});
+t.test(
+  "the same rules in another order are another definition; another family's table is not ours",
+  async (t) => {
+    const { kernel, dataplane, converge } = world();
+    await converge(two);
+    const stranger = Uint8Array.of(1, ...(kernel.definition[0]?.payload.subarray(1) ?? []));
+    kernel.definition.push({ type: messageType.newTable, flags: 0, payload: stranger });
+    kernel.generation++;
+    t.same(dataplane.plan(two, await dataplane.observe(signal), "open").changes, []);
+    const last = kernel.definition.findLastIndex(({ type }) => type === messageType.newRule);
+    kernel.definition.splice(last - 1, 0, ...kernel.definition.splice(last, 1));
+    kernel.generation++;
+    const { changes } = dataplane.plan(two, await dataplane.observe(signal), "open");
+    t.match(changes, [{ action: "replace", text: "table ip natgw" }]);
+  },
+);
 
 t.test("a foreign element that takes an object's packets is detected", async (t) => {
   const { kernel, dataplane, converge } = world();
@@ -409,10 +413,10 @@ t.test("a commit in between causes a new plan; five of them are an error", async
 });
 
 t.test("a write by another program before the guard is written is noticed", async (t) => {
-  const { kernel, barrier, converge } = world();
+  const { kernel, filterTables, converge } = world();
   await converge(two);
   let isFirst = true;
-  barrier.generation = () => {
+  filterTables.generation = () => {
     if (isFirst) {
       kernel.generation++;
       kernel.elements.fip_in.delete("203.0.113.1");
@@ -425,7 +429,7 @@ t.test("a write by another program before the guard is written is noticed", asyn
   t.notOk(isFirst);
 });
 
-t.test("refusals: of an element, of the frame, of the whole", async (t) => {
+t.test("refusals: of an element, of the definition, of the whole", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
   const observed = await dataplane.observe(signal);
@@ -446,17 +450,17 @@ t.test("refusals: of an element, of the frame, of the whole", async (t) => {
   const fresh = world();
   fresh.kernel.refusal = { index: 2, errno: 95 };
   const whole = fresh.dataplane.plan(two, await fresh.dataplane.observe(signal), "open");
-  const frame = { code: "rules-refused", message: /refused table ip natgw: E/ };
-  await t.rejects(fresh.dataplane.apply(whole, signal), frame);
+  const definition = { code: "rules-refused", message: /refused table ip natgw: E/ };
+  await t.rejects(fresh.dataplane.apply(whole, signal), definition);
 });
 
 t.test("a table that disappeared without a commit is detected by the refusal", async (t) => {
   const { kernel, dataplane, converge } = world();
   await converge(two);
-  kernel.frame.pop();
+  kernel.definition.pop();
   kernel.generation++;
   const damaged = dataplane.plan(two, await dataplane.observe(signal), "open");
-  kernel.frame = [];
+  kernel.definition = [];
   for (const map of mapNames) kernel.elements[map].clear();
   await t.rejects(dataplane.apply(damaged, signal), { message: /refused table ip natgw: ENOENT/ });
   t.same(await converge(two), []);
@@ -483,13 +487,13 @@ t.test("the gate closes before rules change and opens after them", async (t) => 
   const { dataplane } = world();
   const kinds = (plan: ReturnType<typeof dataplane.plan>) => plan.payload.steps.map(({ kind }) => kind);
   const closing = dataplane.plan(two, await dataplane.observe(signal), "closed");
-  t.same(kinds(closing), ["barrier", "table"]);
+  t.same(kinds(closing), ["filterTables", "table"]);
   await dataplane.apply(closing, signal);
   const closed = await dataplane.observe(signal);
   t.ok(dataplane.planner.isGateClosed(closed));
-  t.same(kinds(dataplane.plan(two, closed, "open")), ["barrier"]);
+  t.same(kinds(dataplane.plan(two, closed, "open")), ["filterTables"]);
   const opening = dataplane.plan(other, closed, "open");
-  t.same(kinds(opening), ["barrier", "table", "barrier", "barrier"]);
+  t.same(kinds(opening), ["filterTables", "table", "filterTables", "filterTables"]);
   t.same(
     opening.changes.map(({ action, subsystem }) => `${action} ${subsystem}`),
     ["add guard", "replace rule", "remove rule", "add rule", "remove guard", "remove gate"],
@@ -596,7 +600,9 @@ t.test("larger pools and further interfaces get lookups of their own, and only t
     members: members(count),
   });
   const lookups = (...pools: Program["pools"]) =>
-    wantedTable({ ...emptyProgram, pools }).frame.lookups.map((one) => `${one.interface} ${one.buckets}`);
+    wantedTable({ ...emptyProgram, pools }).definition.lookups.map(
+      (one) => `${one.interface} ${one.buckets}`,
+    );
   t.same(lookups(), ["net1 16"]);
   t.same(lookups(pool("10.0.0.0", 24, 16)), ["net1 16"]);
   t.same(lookups(pool("10.0.0.0", 24, 17), pool("10.0.1.0", 24, 2, "net2")), [
@@ -617,7 +623,7 @@ t.test("larger pools and further interfaces get lookups of their own, and only t
     "bucket 18 goes to member 1 of 17",
   );
   t.equal(
-    frameLines(wantedTable({ ...emptyProgram, pools: [pool("10.0.0.0", 24, 17)] }).frame).length,
+    definitionLines(wantedTable({ ...emptyProgram, pools: [pool("10.0.0.0", 24, 17)] }).definition).length,
     1 + 7 + 3 + 9,
   );
 });

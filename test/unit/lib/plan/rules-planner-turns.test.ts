@@ -10,9 +10,9 @@ import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../../lib/model/names.ts";
 import type { ObservedLink, ObservedNetwork } from "../../../../lib/model/observed.ts";
 import type { Program } from "../../../../lib/model/program.ts";
-import type { ObservedBarrier } from "../../../../lib/nftables/barrier.ts";
-import { byBarrier } from "../../../../lib/nftables/barrier-tables.ts";
-import { frameLines } from "../../../../lib/nftables/frame-lines.ts";
+import { definitionLines } from "../../../../lib/nftables/definition-lines.ts";
+import { byFilterTable } from "../../../../lib/nftables/filter-table-names.ts";
+import type { ObservedFilterTables } from "../../../../lib/nftables/filter-tables.ts";
 import { byMap, noElements } from "../../../../lib/nftables/maps.ts";
 import { noGuardElements } from "../../../../lib/nftables/sets.ts";
 import type { Gates } from "../../../../lib/plan/gate-state.ts";
@@ -30,8 +30,8 @@ const count = 18_000;
 /** Far fewer than there are objects. */
 const looksAtOnce = 8_000;
 
-const barrier: ObservedBarrier = {
-  frames: byBarrier(() => undefined),
+const filterTables: ObservedFilterTables = {
+  definitions: byFilterTable(() => undefined),
   elements: noGuardElements,
 };
 const gates: Gates = { gate: "closed", bfd: "closed" };
@@ -90,19 +90,19 @@ for (const [name, make] of Object.entries(shapes)) {
     const elements = allElements(table);
     const counted = byMap((map) => meter.map(elements[map]));
     const foreign: readonly string[] = [];
-    const nftables = (table: { frame: readonly string[] | undefined; elements: typeof elements }) =>
-      planOn("nftables", createNftablesPlanner(ipv4), { table, barrier, foreign });
-    await nftables({ frame: undefined, elements: noElements });
-    await nftables({ frame: frameLines(table.frame), elements: noElements });
-    await nftables({ frame: frameLines(table.frame), elements: counted });
+    const nftables = (table: { definition: readonly string[] | undefined; elements: typeof elements }) =>
+      planOn("nftables", createNftablesPlanner(ipv4), { table, filterTables, foreign });
+    await nftables({ definition: undefined, elements: noElements });
+    await nftables({ definition: definitionLines(table.definition), elements: noElements });
+    await nftables({ definition: definitionLines(table.definition), elements: counted });
 
     for (const variant of ["nft", "legacy"] as const) {
       const isNft = variant === "nft";
       const read = (rules: RuleDump): IptablesObserved => ({
         variant,
         rules,
-        barrier: isNft ? barrier : undefined,
-        ...(isNft && { backends: { frame: undefined, elements: new Map(), chains: new Map() } }),
+        filterTables: isNft ? filterTables : undefined,
+        ...(isNft && { backends: { definition: undefined, elements: new Map(), chains: new Map() } }),
       });
       const what = `iptables-${variant}`;
       const { payload } = await planOn(`${what}, empty`, createIptablesPlanner(ipv4), read(new Map()));

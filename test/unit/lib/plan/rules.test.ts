@@ -31,7 +31,7 @@ const program: Program = {
 
 t.test("rules of iptables cannot do it: no rule, and NotSupported", async (t) => {
   const rules = parseSave("*nat\nCOMMIT\n*mangle\nCOMMIT\n", ipv4);
-  const observed = { variant: "legacy", rules, barrier: undefined } as const;
+  const observed = { variant: "legacy", rules, filterTables: undefined } as const;
   const iptables = createIptablesPlanner(ipv4);
   const planner = rulesSubsystemPlanner(iptables);
   const input = { program, context: { gate: {} }, facts: {} } as unknown as Parameters<
@@ -66,7 +66,7 @@ t.test("the table of backends: the same chain with another rule", async (t) => {
 
 t.test("nftables: draws with a range of their own, and a rule for each number of backends", async (t) => {
   const wanted = wantedTable(program);
-  t.match(wanted.frame, { backendCounts: [2], stickyCounts: [2] });
+  t.match(wanted.definition, { backendCounts: [2], stickyCounts: [2] });
   t.strictSame(
     [...allElements(wanted).dnat_n.keys()].map((key) => key.split(" . ").slice(2).join()),
     ["80,0x80020000", "80,0x80020001", "81,0x00020000", "81,0x00020001"],
@@ -76,5 +76,5 @@ t.test("nftables: draws with a range of their own, and a rule for each number of
     { ...emptyProgram, dnats: [dnat("d", 80)] },
   ].map(wantedTable);
   if (sticky === undefined || random === undefined) throw new Error("no tables");
-  t.equal(planPart(sticky, random, allElements(sticky)), undefined, "another frame");
+  t.equal(planPart(sticky, random, allElements(sticky)), undefined, "another definition");
 });

@@ -73,10 +73,11 @@ t.test("a pass repairs everything", async (t) => {
           if (changes.length === 0) throw new Error("a step without a change");
           kernel.apply(payload.transaction);
         }
-        const { frame, eips, strays } = kernel.observe();
+        const { definition, eips, strays } = kernel.observe();
         const expected = isOn ? wanted.map((host) => `203.0.113.${host}`).sort() : [];
         if ([...eips].sort().join() !== expected.join()) throw new Error(`${[...eips]} for ${expected}`);
-        if ((frame !== undefined) !== expected.length > 0 || strays.size > 0) throw new Error("left over");
+        if ((definition !== undefined) !== expected.length > 0 || strays.size > 0)
+          throw new Error("left over");
         if (planner.plan(input, kernel.observe()).steps.length > 0) throw new Error("it plans again");
         if (obstacles().objects.size + notices.length > 0) throw new Error("an object is held up");
         kernel.count();

@@ -73,7 +73,7 @@ t.test("a part is planned as the whole is, and what is lost is missing", async (
       write(table, planBackends(wantedBackends(first), table.read()));
       const gone = first.dnats.filter((dnat) => !isOther(dnat));
       const plans = planBackendsPart(partly(gone), partly([changed]), table.read());
-      if (plans === undefined) throw new Error("the frame is right");
+      if (plans === undefined) throw new Error("the definition is right");
       write(table, plans);
       const after = { ...first, dnats: [...others, changed] };
       expectOnly(after, table.read());
@@ -95,7 +95,7 @@ t.test("a DNAT that moves between rules and table always has a rule in one of th
       const observed = {
         variant: "nft",
         rules: new Map(),
-        barrier: undefined,
+        filterTables: undefined,
         backends: table.read(),
       } as const;
       const { steps } = planner.plan(second, observed).payload;

@@ -7,10 +7,10 @@ import { ipv4, makeCidr, rangeOf, toU32 } from "../../../../../lib/model/ipv4.ts
 import { type InterfaceName, objectId } from "../../../../../lib/model/names.ts";
 import { bucketsOf, type PoolMember, type Program, type SnatPool } from "../../../../../lib/model/program.ts";
 import { forEachElement } from "../../../../../lib/nftables/decode-elements.ts";
+import type { Definition } from "../../../../../lib/nftables/definition.ts";
+import { DefinitionReader, definitionLines } from "../../../../../lib/nftables/definition-lines.ts";
 import { encodeAdd } from "../../../../../lib/nftables/encode-elements.ts";
 import { encodeTransaction, type TableTransaction } from "../../../../../lib/nftables/encode-transaction.ts";
-import type { Frame } from "../../../../../lib/nftables/frame.ts";
-import { FrameReader, frameLines } from "../../../../../lib/nftables/frame-lines.ts";
 import {
   byMap,
   type ElementMap,
@@ -30,25 +30,26 @@ type Range = readonly [first: number, last: number];
 
 /** A table `ip natgw` that takes a transaction whole or not at all, and looks elements up as rules do. */
 class FakeTable {
-  frame: Frame | undefined;
+  definition: Definition | undefined;
   elements = byMap(() => new Map<string, string>());
-  /** Foreign lines in the frame. */
+  /** Foreign lines in the definition. */
   foreign: readonly string[] = [];
 
   read(): ObservedTable {
-    const lines = this.frame && [...frameLines(this.frame), ...this.foreign];
-    return { frame: lines, elements: byMap((map) => new Map(this.elements[map])) };
+    const lines = this.definition && [...definitionLines(this.definition), ...this.foreign];
+    return { definition: lines, elements: byMap((map) => new Map(this.elements[map])) };
   }
 
-  commit({ frame, remove, add }: TableTransaction): void {
+  commit({ definition, remove, add }: TableTransaction): void {
     const { elements } = this;
-    if (frame !== undefined) {
-      if (frame.isReplaced !== (this.frame !== undefined)) throw new Error("a table taken for another");
-      this.frame = frame.make;
+    if (definition !== undefined) {
+      if (definition.isReplaced !== (this.definition !== undefined))
+        throw new Error("a table taken for another");
+      this.definition = definition.make;
       this.foreign = [];
       for (const map of mapNames) elements[map].clear();
     }
-    if (this.frame === undefined) throw new Error("ENOENT: no table");
+    if (this.definition === undefined) throw new Error("ENOENT: no table");
     for (const map of mapNames) {
       for (const key of remove[map]) if (!elements[map].delete(key)) throw new Error(`ENOENT: ${map} ${key}`);
     }
@@ -73,7 +74,7 @@ class FakeTable {
 
   /** The EIP and the mapping that a new flow of `client` gets when it leaves by `out`. */
   leave(client: number, out: InterfaceName): string | undefined {
-    for (const [number, lookup] of this.frame?.lookups.entries() ?? []) {
+    for (const [number, lookup] of this.definition?.lookups.entries() ?? []) {
       if (lookup.interface !== out) continue;
       const bucket = ((client & (lookup.buckets - 1)) ^ (number << 16)) >>> 0;
       const random = this.find("snat_r", client, bucket);
@@ -190,9 +191,9 @@ t.test("whatever was there before, one transaction makes it right and the next p
     }),
     { maxLength: 6 },
   );
-  const drift = fc.constantFrom("none", "no table", "a foreign rule", "another frame");
+  const drift = fc.constantFrom("none", "no table", "a foreign rule", "another definition");
   fc.assert(
-    fc.property(program, program, strangers, drift, (first, second, acts, frameDrift) => {
+    fc.property(program, program, strangers, drift, (first, second, acts, definitionDrift) => {
       const table = new FakeTable();
       converge(table, first);
       for (const { map, verb, at } of acts) {
@@ -204,13 +205,13 @@ t.test("whatever was there before, one transaction makes it right and the next p
         else if (verb === "change" && key !== undefined) elements.set(key, foreignValue(map));
         else if (key !== undefined) elements.delete(key);
       }
-      if (frameDrift === "no table") {
-        table.frame = undefined;
+      if (definitionDrift === "no table") {
+        table.definition = undefined;
         table.elements = byMap(() => new Map());
       }
-      if (frameDrift === "a foreign rule") table.foreign = ["rule 2=0 4=accept()"];
-      if (frameDrift === "another frame" && table.frame)
-        table.frame = { ...table.frame, vpcInterface: iface("eth9") };
+      if (definitionDrift === "a foreign rule") table.foreign = ["rule 2=0 4=accept()"];
+      if (definitionDrift === "another definition" && table.definition)
+        table.definition = { ...table.definition, vpcInterface: iface("eth9") };
       converge(table, second);
       const wanted = allElements(wantedTable(second));
       for (const map of mapNames)
@@ -274,8 +275,8 @@ t.test("every number that may be drawn for a service leads to one backend", asyn
           `203.0.113.1 . tcp . 80 . 0x${(count * 65_536 + at + (isSticky ? 2 ** 31 : 0)).toString(16).padStart(8, "0")}`,
       );
       return (
-        isDeepStrictEqual(wanted.frame.backendCounts, isSticky ? [] : [count]) &&
-        isDeepStrictEqual(wanted.frame.stickyCounts, isSticky ? [count] : []) &&
+        isDeepStrictEqual(wanted.definition.backendCounts, isSticky ? [] : [count]) &&
+        isDeepStrictEqual(wanted.definition.stickyCounts, isSticky ? [count] : []) &&
         isDeepStrictEqual([...elements.keys()], drawn) &&
         isDeepStrictEqual(
           [...elements.values()],
@@ -292,13 +293,13 @@ t.test("decoding reverses encoding", async () => {
     fc.property(program, crowdedPools, (wanted, pools) => {
       for (const one of [wanted, { ...wanted, pools }]) {
         const wantedOne = wantedTable(one);
-        const { frame } = wantedOne;
+        const { definition } = wantedOne;
         const transaction: TableTransaction = {
-          frame: { make: frame, isReplaced: false },
+          definition: { make: definition, isReplaced: false },
           remove: byMap(() => []),
           add: allElements(wantedOne),
         };
-        const reader = new FrameReader("natgw");
+        const reader = new DefinitionReader("natgw");
         const read = byMap(() => new Map<string, string>());
         for (const message of encodeTransaction(transaction)) {
           const { type, payload } = message;
@@ -312,7 +313,7 @@ t.test("decoding reverses encoding", async () => {
         for (const map of mapNames)
           if (JSON.stringify([...read[map]]) !== JSON.stringify([...transaction.add[map]]))
             throw new Error(map);
-        if (reader.lines?.join() !== frameLines(frame).join()) throw new Error("frame");
+        if (reader.lines?.join() !== definitionLines(definition).join()) throw new Error("definition");
       }
     }),
     { numRuns: 100 },

@@ -24,7 +24,7 @@ const use: fc.Arbitrary<Use> = fc.oneof(
       fc.record({
         port: fc.integer({ min: 80, max: 83 }),
         pods: fc.integer({ min: 1, max: 3 }),
-        // Rarely, or few parts have the same frame.
+        // Rarely, or few parts have the same definition.
         isSticky: fc.nat(9).map((dice) => dice === 0),
       }),
       { maxLength: 3, selector: ({ port }) => port },
@@ -99,8 +99,8 @@ t.test("a part changes as in the whole program, and other parts stay", async (t)
       const elements = allElements(wantedTable(together(rest, from)));
       const [wantedFrom, wantedTo] = [wantedTable(together(from)), wantedTable(together(to))];
       const plan = planPart(wantedFrom, wantedTo, elements);
-      const isSameFrame = isDeepStrictEqual(wantedFrom.frame, wantedTo.frame);
-      t.equal(plan !== undefined, isSameFrame);
+      const isSameDefinition = isDeepStrictEqual(wantedFrom.definition, wantedTo.definition);
+      t.equal(plan !== undefined, isSameDefinition);
       if (plan === undefined) return t.passing();
       const { transaction, changes } = plan;
       t.equal(transaction === undefined, changes.length === 0);

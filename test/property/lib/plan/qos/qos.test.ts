@@ -145,7 +145,7 @@ function textOf(kernel: QosKernel): string {
   const sets = new Map(Array.from(table?.elements ?? [], ([name, values]) => [name, sorted(values)]));
   return JSON.stringify([
     Array.from(devices, ([name, { root, classes, queues }]) => [name, root, sorted(classes), sorted(queues)]),
-    table?.frame,
+    table?.definition,
     sorted(sets),
   ]);
 }

@@ -95,14 +95,14 @@ t.test("init needs the interfaces", async (t) => {
 
 t.test("init fails while the kernel lacks what every gateway has", async (t) => {
   const api = apiWith("eth0", "net1");
-  api.reconciler.frameFault = "the kernel said no";
+  api.reconciler.commonRulesFault = "the kernel said no";
   t.equal(
     await call(api, "init"),
     "200 err the gateway's chains are not programmed: the kernel said no\nexit 1\n",
   );
   t.ok(api.state.current.isSet, "it is stored, and the agent goes on trying");
   api.reconciler.onReconcile = () => {
-    api.reconciler.frameFault = undefined;
+    api.reconciler.commonRulesFault = undefined;
   };
   t.equal(await call(api, "init"), success, "a pass of now decides");
   await api.app.close();

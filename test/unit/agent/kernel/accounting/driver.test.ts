@@ -15,7 +15,7 @@ import { anyHeader, messageType } from "../../../../../lib/nftables/wire.ts";
 import { accountingStep } from "../../../../../lib/plan/accounting/steps.ts";
 
 const signal = new AbortController().signal;
-const frame = [{ name: "net1" as InterfaceName, mtu: 1_500 }];
+const definition = [{ name: "net1" as InterfaceName, mtu: 1_500 }];
 const [one, two] = ["203.0.113.1", "203.0.113.2"] as const;
 const label = "ip natgw_acct";
 
@@ -50,7 +50,7 @@ class FakeNftables {
       const seeds = [
         ...runSync(
           encodeAccounting(
-            { frame: undefined, add: [...this.counts.keys()], remove: [], strays: [] },
+            { definition: undefined, add: [...this.counts.keys()], remove: [], strays: [] },
             this.counts,
           ),
         ),
@@ -130,11 +130,15 @@ t.test(
   async (t) => {
     const kernel = new FakeNftables();
     const driver = createAccountingDriver(kernel);
-    t.match(await driver.observe(signal), { frame: undefined });
-    const step = accountingStep({ frame: { make: frame, isReplaced: false }, add: [one, two] });
+    t.match(await driver.observe(signal), { definition: undefined });
+    const step = accountingStep({ definition: { make: definition, isReplaced: false }, add: [one, two] });
     t.same(await driver.apply([step], signal), []);
     const observed = await driver.observe(signal);
-    t.same(observed, { frame: accountingLines(frame), eips: new Set([one, two]), strays: new Set() });
+    t.same(observed, {
+      definition: accountingLines(definition),
+      eips: new Set([one, two]),
+      strays: new Set(),
+    });
     t.ok(driver.isCounting);
     const { dumps } = kernel;
     t.equal(await driver.observe(signal), observed, "nobody committed");
@@ -152,13 +156,13 @@ t.test("a table that replaces another begins at what that one counted", async (t
   const driver = createAccountingDriver(kernel);
   await driver.observe(signal);
   await driver.apply(
-    [accountingStep({ frame: { make: frame, isReplaced: false }, add: [one, two] })],
+    [accountingStep({ definition: { make: definition, isReplaced: false }, add: [one, two] })],
     signal,
   );
   await driver.observe(signal);
   const all = { packets: 7, bytes: 700 };
   kernel.counts = new Map([[one, Object.fromEntries(counterSets.map((set) => [set, all]))]]);
-  const replacement = accountingStep({ frame: { make: frame, isReplaced: true }, add: [one, two] });
+  const replacement = accountingStep({ definition: { make: definition, isReplaced: true }, add: [one, two] });
   t.same(await driver.apply([replacement], signal), []);
   const expected = runSync(
     encodeAccounting(
@@ -184,15 +188,15 @@ t.test("a kernel that refuses the table is not asked again for ten minutes", asy
   const driver = createAccountingDriver({ ...kernel, nowMs: () => nowMs });
   await driver.observe(signal);
   kernel.refuses = "ENOENT";
-  const race = accountingStep({ frame: { make: frame, isReplaced: true }, add: [one] });
+  const race = accountingStep({ definition: { make: definition, isReplaced: true }, add: [one] });
   t.match(await driver.apply([race], signal), [{ code: "ENOENT" }]);
-  t.match(await driver.observe(signal), { frame: undefined }, "somebody else deleted the table");
+  t.match(await driver.observe(signal), { definition: undefined }, "somebody else deleted the table");
   kernel.refuses = "ENOTSUP";
-  const step = accountingStep({ frame: { make: frame, isReplaced: false }, add: [one] });
+  const step = accountingStep({ definition: { make: definition, isReplaced: false }, add: [one] });
   t.match(await driver.apply([step], signal), [{ code: "ENOTSUP", step }]);
   t.equal(await driver.observe(signal), undefined);
   nowMs = 600_000;
-  t.match(await driver.observe(signal), { frame: undefined });
+  t.match(await driver.observe(signal), { definition: undefined });
 });
 
 t.test("a commit that loses a race is tried again", async (t) => {
@@ -200,7 +204,7 @@ t.test("a commit that loses a race is tried again", async (t) => {
   const driver = createAccountingDriver(kernel);
   await driver.observe(signal);
   kernel.stale = 2;
-  const step = accountingStep({ frame: { make: frame, isReplaced: false }, add: [one] });
+  const step = accountingStep({ definition: { make: definition, isReplaced: false }, add: [one] });
   t.same(await driver.apply([step], signal), []);
   kernel.stale = 3;
   t.match(await driver.apply([accountingStep({ add: [two] })], signal), [{ code: "netlink-failed" }]);

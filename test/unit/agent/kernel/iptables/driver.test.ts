@@ -18,7 +18,7 @@ import { GuardUsers } from "../../../../../lib/plan/guard.ts";
 import type { IptablesObserved } from "../../../../../lib/plan/iptables/observed.ts";
 import { FakeTable } from "../../../../property/lib/plan/iptables/packet-model.ts";
 import { emptyProgram, ip } from "../../../../property/lib/plan/iptables/programs.ts";
-import { FakeBarrier } from "../../../../support/fake-barrier.ts";
+import { FakeFilterTables } from "../../../../support/fake-filter-tables.ts";
 import { iptablesRules } from "../../../../support/rules.ts";
 
 const signal = new AbortController().signal;
@@ -34,7 +34,7 @@ class FakeKernel {
   readonly mangle = new FakeTable("mangle");
   readonly filter = new FakeTable("filter");
   readonly calls: string[] = [];
-  readonly barrier = new FakeBarrier(this.calls);
+  readonly filterTables = new FakeFilterTables(this.calls);
   save: (dump: string) => string = (dump) => dump;
   fail: (input: string) => CommandOutput | undefined = () => undefined;
   list: (listing: string) => string = (listing) => listing;
@@ -54,8 +54,8 @@ class FakeKernel {
   };
 
   constructor() {
-    this.barrier.onWrite = () => this.generation++;
-    this.barrier.generation = () => this.generation;
+    this.filterTables.onWrite = () => this.generation++;
+    this.filterTables.generation = () => this.generation;
   }
 
   readonly stamps = {
@@ -92,8 +92,8 @@ function ok(stdout: string): CommandOutput {
 }
 
 async function converge(kernel: FakeKernel, variant: Variant, program = one, options = {}) {
-  const barrier = async () => (variant === "nft" ? kernel.barrier : undefined);
-  const dataplane = iptablesRules({ run: kernel.run, variant, barrier, ...options });
+  const filterTables = async () => (variant === "nft" ? kernel.filterTables : undefined);
+  const dataplane = iptablesRules({ run: kernel.run, variant, filterTables, ...options });
   const plan = dataplane.plan(program, await dataplane.observe(signal), "open");
   await dataplane.apply(plan, signal);
   return dataplane;
@@ -125,24 +125,29 @@ t.test("a pass reads once, writes each table once, reads again, and then plans n
   const after = await dataplane.observe(signal);
   t.notOk(dataplane.planner.isGateClosed(after));
   t.notOk(dataplane.planner.holdsObjects(after));
-  t.notOk(dataplane.planner.isPristine(after), "the frame stays");
+  t.notOk(dataplane.planner.isPristine(after), "the fixed rules stay");
 });
 
 t.test("guard and gate are nftables tables, and chains only where there is no nft", async (t) => {
   for (const variant of ["nft", "legacy"] as const) {
     const kernel = new FakeKernel();
-    await converge(kernel, variant, one, { barrier: undefined });
+    await converge(kernel, variant, one, { filterTables: undefined });
     t.ok(kernel.filter.has("NATGW_GUARD"));
-    const options = { run: kernel.run, variant, ...kernel.stamps, barrier: async () => kernel.barrier };
+    const options = {
+      run: kernel.run,
+      variant,
+      ...kernel.stamps,
+      filterTables: async () => kernel.filterTables,
+    };
     const dataplane = iptablesRules(options);
     const plan = dataplane.plan(one, await dataplane.observe(signal), "closed");
     t.same(
       plan.payload.steps.map(({ kind }) => kind),
-      ["barrier", "rules"],
+      ["filterTables", "rules"],
       "the chains go once the tables are there",
     );
     await dataplane.apply(plan, signal);
-    t.ok(kernel.barrier.tables.has("guard") && kernel.barrier.tables.has("gate"));
+    t.ok(kernel.filterTables.tables.has("guard") && kernel.filterTables.tables.has("gate"));
     t.same([kernel.filter.rules("FORWARD"), kernel.filter.has("NATGW_GUARD")], [[], false]);
     const seen = await dataplane.observe(signal);
     t.same(dataplane.plan(one, seen, "closed").changes, []);
@@ -187,11 +192,11 @@ for (const variant of ["nft", "legacy"] as const) {
       variant === "legacy"
         ? ["iptables-legacy-restore", "iptables-legacy-restore", "iptables-legacy-save"]
         : [
-            "barrier write",
+            "filterTables write",
             "iptables-nft-restore",
             "iptables-nft -S EXCLUSIVE_DNAT",
             "iptables-nft -S EXCLUSIVE_SNAT",
-            "barrier read written",
+            "filterTables read written",
           ],
     );
     t.ok(after && dataplane.planner.planPart(one, moved, after, new GuardUsers(moved))?.changes.length === 0);
@@ -280,11 +285,11 @@ t.test("nft: a listing of foreign-changed chains counts if it is complete and cu
     kernel.takeCalls();
     const seen = await dataplane.observe(signal);
     t.same(kernel.takeCalls(), calls, what);
-    const barrier = async () => kernel.barrier;
-    const whole = await iptablesRules({ run: kernel.run, variant: "nft", barrier }).observe(signal);
+    const filterTables = async () => kernel.filterTables;
+    const whole = await iptablesRules({ run: kernel.run, variant: "nft", filterTables }).observe(signal);
     t.same(textsOf(seen), textsOf(whole), what);
   };
-  const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "barrier read"]];
+  const [listing, all] = ["iptables-nft -S EXCLUSIVE_DNAT", ["iptables-nft-save", "filterTables read"]];
   const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
   await dataplane.observe(signal);
   meddle(line, 1);
@@ -407,14 +412,14 @@ t.test("legacy: a reading ahead takes one digest, and the next reading's proves 
 
 t.test("nft: once the gate was opened, only guard and gate are read back", async (t) => {
   const kernel = new FakeKernel();
-  const options = { run: kernel.run, barrier: async () => kernel.barrier, ...kernel.stamps };
+  const options = { run: kernel.run, filterTables: async () => kernel.filterTables, ...kernel.stamps };
   const dataplane = iptablesRules({ variant: "nft", ...options });
   await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
   const closed = await dataplane.observe(signal);
   t.ok(kernel.takeCalls().includes("iptables-nft-save"));
   await dataplane.apply(dataplane.plan(one, closed, "open"), signal);
   const open = await dataplane.observe(signal);
-  t.same(kernel.takeCalls(), ["barrier write", "barrier read written"]);
+  t.same(kernel.takeCalls(), ["filterTables write", "filterTables read written"]);
   t.equal(open.rules, closed.rules);
 });
 
@@ -476,7 +481,7 @@ t.test(
       t.equal(dataplane.planner.countRules(seen), 8 + 2 * (count - 1));
       return {
         asked: asked.splice(0),
-        calls: kernel.takeCalls().filter((call) => !call.startsWith("barrier")),
+        calls: kernel.takeCalls().filter((call) => !call.startsWith("filterTables")),
         seen,
       };
     };
@@ -583,7 +588,7 @@ t.test("stop lets the current transaction end and starts no other", async (t) =>
 
 t.test("the variant", async (t) => {
   const empty = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n";
-  const frame = "*nat\n:DNAT_FILTER - [0:0]\n-A DNAT_FILTER -j EXCLUSIVE_DNAT\nCOMMIT\n";
+  const definition = "*nat\n:DNAT_FILTER - [0:0]\n-A DNAT_FILTER -j EXCLUSIVE_DNAT\nCOMMIT\n";
   const rules =
     "*nat\n:EXCLUSIVE_DNAT - [0:0]\n-A EXCLUSIVE_DNAT -d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.1\nCOMMIT\n";
   const failed = (ending: string) => new GatewayError("command-failed", ending, { details: { ending } });
@@ -599,10 +604,10 @@ t.test("the variant", async (t) => {
     [empty, "", "nft"],
     [rules, "", "nft"],
     [empty, rules, "legacy"],
-    [frame, rules, "legacy"],
-    [rules, frame, "nft"],
-    [frame, frame, "nft"],
-    [empty, frame, "legacy"],
+    [definition, rules, "legacy"],
+    [rules, definition, "nft"],
+    [definition, definition, "nft"],
+    [empty, definition, "legacy"],
     [failed("exited"), "", "legacy"],
     [failed("not-started"), rules, "legacy"],
     [rules, failed("not-started"), "nft"],

@@ -78,7 +78,7 @@ t.test("a kernel without HTB is told in the next reading", async (t) => {
   const { driver } = driverOn(({ type }) => (type === trafficType.newQdisc ? "ENOENT" : undefined));
   t.equal((await driver.observe(signal)).hasHtb, true);
   const root: QosStep = { kind: "root", device };
-  const transaction = { frame: undefined, remove: new Map(), add: new Map() };
+  const transaction = { definition: undefined, remove: new Map(), add: new Map() };
   const table: QosStep = { kind: "table", transaction, changes: [] };
   // A table that is written fails here: there is no nf_tables.
   const failures = [root, table].map((step) => ({ step, code: "ENOENT" }));

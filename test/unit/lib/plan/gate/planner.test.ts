@@ -2,8 +2,8 @@
 import t from "tap";
 import type { GatewayConfig } from "../../../../../lib/model/gateway-config.ts";
 import { ipv4 } from "../../../../../lib/model/ipv4.ts";
-import type { BarrierName } from "../../../../../lib/nftables/barrier-tables.ts";
-import type { FrameLines } from "../../../../../lib/nftables/frame-lines.ts";
+import type { DefinitionLines } from "../../../../../lib/nftables/definition-lines.ts";
+import type { FilterTable } from "../../../../../lib/nftables/filter-table-names.ts";
 import { gateSubsystemPlanner } from "../../../../../lib/plan/gate/planner.ts";
 import type { Gates } from "../../../../../lib/plan/gate-state.ts";
 import { wantedGuard } from "../../../../../lib/plan/guard.ts";
@@ -14,7 +14,7 @@ import { planTable } from "../../../../../lib/plan/iptables/table.ts";
 import type { PlanInput } from "../../../../../lib/plan/plan-input.ts";
 import { FakeTable } from "../../../../property/lib/plan/iptables/packet-model.ts";
 import { emptyProgram } from "../../../../property/lib/plan/iptables/programs.ts";
-import { barrierOf } from "../../../../support/fake-barrier.ts";
+import { filterTablesOf } from "../../../../support/fake-filter-tables.ts";
 import { gatesOf } from "../../../../support/with-gate.ts";
 
 const planner = gateSubsystemPlanner(createIptablesPlanner(ipv4));
@@ -30,18 +30,18 @@ function lookAt(observed: IptablesObserved, gates: Gates, untranslated: GatewayC
 }
 
 /** The gates as tables; `gate`: how the gate's table is, instead. */
-function asTables(gates: Gates, gate?: FrameLines): IptablesObserved {
-  const barrier = barrierOf(emptyProgram, gates);
-  const frames: Record<BarrierName, FrameLines> = { ...barrier.frames };
-  if (gate !== undefined) frames.gate = gate;
-  return { variant: "nft", rules: new Map(), barrier: { ...barrier, frames } };
+function asTables(gates: Gates, gate?: DefinitionLines): IptablesObserved {
+  const filterTables = filterTablesOf(emptyProgram, gates);
+  const definitions: Record<FilterTable, DefinitionLines> = { ...filterTables.definitions };
+  if (gate !== undefined) definitions.gate = gate;
+  return { variant: "nft", rules: new Map(), filterTables: { ...filterTables, definitions } };
 }
 
 function asChains(gates: Gates): IptablesObserved {
   const filter = new FakeTable("filter");
   const wanted = wantedFilter(emptyProgram, wantedGuard(emptyProgram), gates);
   filter.restore(planTable(wanted, filter.read()).input ?? "");
-  return { variant: "legacy", rules: new Map([["filter", filter.read()]]), barrier: undefined };
+  return { variant: "legacy", rules: new Map([["filter", filter.read()]]), filterTables: undefined };
 }
 
 const [closed, open] = [gatesOf("closed"), gatesOf("open")];

@@ -73,9 +73,9 @@ t.test("shared chains", async (t) => {
   const empty = "*nat\nCOMMIT\n*mangle\nCOMMIT\n";
   const iptables = createIptablesPlanner(ipv4);
   const rules = parseSave(empty, ipv4);
-  const netfilterContext = iptables.netfilterContext({ variant: "nft", rules, barrier: undefined });
+  const netfilterContext = iptables.netfilterContext({ variant: "nft", rules, filterTables: undefined });
   t.same(
-    iptables.netfilterContext({ variant: "legacy", rules, barrier: undefined }).shared,
+    iptables.netfilterContext({ variant: "legacy", rules, filterTables: undefined }).shared,
     [],
     "with legacy nobody can change them",
   );

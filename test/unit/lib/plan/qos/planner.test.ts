@@ -88,8 +88,8 @@ t.test("of two limits of all packets the lower one holds", async (t) => {
 
 /** The rules of the table: the object, or the EIPs of a map. */
 function rulesOf(...limits: readonly ProgramLimit[]): readonly string[] {
-  const { frame, elements } = wantedQos(limitProgram(limits), kernel().observe());
-  return (frame?.rules ?? []).map(({ match }) => {
+  const { definition, elements } = wantedQos(limitProgram(limits), kernel().observe());
+  return (definition?.rules ?? []).map(({ match }) => {
     if ("map" in match) return Array.from(elements.get(match.map) ?? [], ([, { object }]) => object).join();
     return "network" in match ? (match.network ?? "all") : match.set;
   });

@@ -13,7 +13,7 @@ export interface Concluded {
 }
 
 /** Why chains, guard or gates are not as they should be: the kernel's words, or what is missing. `undefined`: they are. */
-export function frameFault({ snapshot, planAfter, failures }: Concluded): string | undefined {
+export function commonRulesFault({ snapshot, planAfter, failures }: Concluded): string | undefined {
   for (const name of ["rule", "gate"] as const) {
     const error = snapshot.unread.get(name);
     if (error !== undefined) return error.message;

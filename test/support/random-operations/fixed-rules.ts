@@ -17,7 +17,7 @@ const chains = [
 ];
 
 /** @param backendCounts how many different numbers of backends DNATs with a list have, with and without affinity */
-export function frameLines(dataplane: DataplaneName, backendCounts: number): readonly string[] {
+export function fixedLines(dataplane: DataplaneName, backendCounts: number): readonly string[] {
   if (dataplane !== "nftables") return chains;
   return [
     "chain vpc_mark prerouting -150 of 1 rules",

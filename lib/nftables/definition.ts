@@ -1,6 +1,6 @@
 /**
- * The fixed part of the table: its maps, three chains and eight rules or a few more. In nft syntax, for a gateway with EIPs on one
- * interface:
+ * The definition of the table, which is everything in it but the elements: its maps, three chains and eight rules or a few
+ * more. In nft syntax, for a gateway with EIPs on one interface:
  *
  *     chain vpc_mark { type filter hook prerouting priority mangle;
  *       iifname "eth0" meta mark set meta mark | 0x1
@@ -28,6 +28,7 @@
  */
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
+import { newChain, newMap, newRule, newTable } from "./definition-messages.ts";
 import {
   bitwise,
   compare,
@@ -48,11 +49,10 @@ import {
   setMark,
 } from "./expressions.ts";
 import { tableFamily } from "./family.ts";
-import { newChain, newMap, newRule, newTable } from "./frame-messages.ts";
 import { type MapName, mapNames } from "./maps.ts";
 
 /** What the rules depend on. */
-export interface Frame {
+export interface Definition {
   readonly vpcInterface: InterfaceName;
   /** The first lookup always exists. The number of a lookup is its index. */
   readonly lookups: readonly Lookup[];
@@ -70,12 +70,12 @@ export interface Lookup {
 }
 
 /** Creates the whole table without elements. Expects that it does not exist. */
-export function encodeFrame(frame: Frame): readonly NetlinkMessage[] {
+export function encodeDefinition(definition: Definition): readonly NetlinkMessage[] {
   return [
     newTable(),
     ...mapNames.map(newMap),
     ...chains.map((chain) => newChain(chain)),
-    ...frameRules(frame).map(({ chain, expressions }) => newRule(chain, expressions)),
+    ...fixedRules(definition).map(({ chain, expressions }) => newRule(chain, expressions)),
   ];
 }
 
@@ -87,15 +87,20 @@ const chains = [
 
 type ChainName = (typeof chains)[number]["name"];
 
-interface FrameRule {
+interface FixedRule {
   readonly chain: ChainName;
   readonly expressions: readonly Expression[];
 }
 
 const [r1, r2, r3, r4, r5] = register;
 
-function frameRules({ vpcInterface, lookups, backendCounts, stickyCounts }: Frame): readonly FrameRule[] {
-  const rule = (chain: ChainName, ...expressions: readonly Expression[]): FrameRule => ({
+function fixedRules({
+  vpcInterface,
+  lookups,
+  backendCounts,
+  stickyCounts,
+}: Definition): readonly FixedRule[] {
+  const rule = (chain: ChainName, ...expressions: readonly Expression[]): FixedRule => ({
     chain,
     expressions,
   });

@@ -4,16 +4,7 @@ import { isSameMap, memoizeLast } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import type { apiCounter } from "./api-guard.ts";
-import { type BarrierFrame, barrierContents } from "./barrier-rules.ts";
-import {
-  type BarrierName,
-  type ByBarrier,
-  barrierNames,
-  barrierTables,
-  byBarrier,
-} from "./barrier-tables.ts";
-import { encodeAddChunked, encodeDeleteChunked } from "./encode-elements.ts";
-import { type FrameLines, linesOf } from "./frame-lines.ts";
+import { type DefinitionLines, linesOf } from "./definition-lines.ts";
 import {
   type Counted,
   deleteTable,
@@ -23,7 +14,16 @@ import {
   newPlainChain,
   newRule,
   newTable,
-} from "./frame-messages.ts";
+} from "./definition-messages.ts";
+import { encodeAddChunked, encodeDeleteChunked } from "./encode-elements.ts";
+import {
+  allFilterTables,
+  type ByFilterTable,
+  byFilterTable,
+  type FilterTable,
+  filterTableNames,
+} from "./filter-table-names.ts";
+import { type FilterInterfaces, filterTablesContents } from "./filter-table-rules.ts";
 import type { PolicyCounter } from "./qos.ts";
 import { type ByGuardSet, type GuardElements, type GuardSet, guardSetNames } from "./sets.ts";
 
@@ -36,57 +36,61 @@ export const dropCounters = {
   gate: ["gate_egress"],
   bfd: ["gate_bfd_egress", "gate_bfd_ingress"],
   set: [],
-} as const satisfies Record<BarrierName, readonly string[]>;
-export type DropCounter = (typeof dropCounters)[BarrierName][number] | typeof apiCounter | PolicyCounter;
+} as const satisfies Record<FilterTable, readonly string[]>;
+export type DropCounter = (typeof dropCounters)[FilterTable][number] | typeof apiCounter | PolicyCounter;
 
 /** The value of each counter that exists. */
 export type DropCounts = ReadonlyMap<DropCounter, Counted>;
 
 /** The tables as read from the kernel. */
-export interface ObservedBarrier {
+export interface ObservedFilterTables {
   /** By table; `undefined`: the kernel has no such table. */
-  readonly frames: ByBarrier<FrameLines>;
+  readonly definitions: ByFilterTable<DefinitionLines>;
   /** Elements of the guard's sets. A set with another definition counts as empty. */
   readonly elements: GuardElements;
 }
 
-export function isSameBarrier(one: ObservedBarrier, other: ObservedBarrier): boolean {
+export function isSameFilterTables(one: ObservedFilterTables, other: ObservedFilterTables): boolean {
   return (
     one === other ||
-    (barrierNames.every((name) => one.frames[name]?.join("\n") === other.frames[name]?.join("\n")) &&
+    (allFilterTables.every(
+      (name) => one.definitions[name]?.join("\n") === other.definitions[name]?.join("\n"),
+    ) &&
       guardSetNames.every((set) => isSameMap(one.elements[set], other.elements[set])))
   );
 }
 
 /** One transaction. */
-export interface BarrierTransaction {
-  readonly frames: Partial<ByBarrier<BarrierChange>>;
+export interface FilterTablesTransaction {
+  readonly definitions: Partial<ByFilterTable<FilterTablesChange>>;
   /** Elements to delete from the guard's sets. The sets of a table that is created are empty. */
   readonly remove: ByGuardSet<readonly string[]>;
   readonly add: GuardElements;
 }
 
 /** Deletes the table if `isReplaced`, then creates it with `make`. Without `make` it is only deleted. */
-export interface BarrierChange {
-  readonly make: BarrierFrame | undefined;
+export interface FilterTablesChange {
+  readonly make: FilterInterfaces | undefined;
   readonly isReplaced: boolean;
 }
 
 /** @param counts the initial values of the counters of tables that are created */
-export function encodeBarrier(...given: Parameters<typeof encodeBarrierChunked>): readonly NetlinkMessage[] {
-  return runSync(encodeBarrierChunked(...given));
+export function encodeFilterTables(
+  ...given: Parameters<typeof encodeFilterTablesChunked>
+): readonly NetlinkMessage[] {
+  return runSync(encodeFilterTablesChunked(...given));
 }
 
 /** The same in parts. */
-export function* encodeBarrierChunked(
-  { frames, remove, add }: BarrierTransaction,
+export function* encodeFilterTablesChunked(
+  { definitions, remove, add }: FilterTablesTransaction,
   counts: DropCounts = new Map(),
 ): Chunked<readonly NetlinkMessage[]> {
-  const tables = barrierNames.flatMap((name) => {
-    const { make, isReplaced = false } = frames[name] ?? {};
+  const tables = allFilterTables.flatMap((name) => {
+    const { make, isReplaced = false } = definitions[name] ?? {};
     return [
-      ...(isReplaced ? [deleteTable(barrierTables[name])] : []),
-      ...(make === undefined ? [] : encodeBarrierFrame(name, make, counts)),
+      ...(isReplaced ? [deleteTable(filterTableNames[name])] : []),
+      ...(make === undefined ? [] : encodeFilterTable(name, make, counts)),
     ];
   });
   const messages: NetlinkMessage[] = [...tables];
@@ -96,28 +100,31 @@ export function* encodeBarrierChunked(
 }
 
 /** The table as lines, as a dump of it would give them. */
-export function barrierLines(
-  name: BarrierName,
-  { isUnnamed = false, vpcInterface, outsides }: BarrierFrame,
+export function filterTableLines(
+  name: FilterTable,
+  { isUnnamed = false, vpcInterface, outsides }: FilterInterfaces,
 ): readonly string[] {
   return lastLines[name](isUnnamed, vpcInterface, ...outsides);
 }
 
 // Every pass asks for the same lines.
-const lastLines = byBarrier((name) =>
+const lastLines = byFilterTable((name) =>
   memoizeLast((isUnnamed: boolean, vpcInterface: InterfaceName, ...outsides: readonly InterfaceName[]) =>
-    linesOf(encodeBarrierFrame(name, { isUnnamed, vpcInterface, outsides }, new Map()), barrierTables[name]),
+    linesOf(
+      encodeFilterTable(name, { isUnnamed, vpcInterface, outsides }, new Map()),
+      filterTableNames[name],
+    ),
   ),
 );
 
 /** Creates the whole table, without elements. */
-function encodeBarrierFrame(
-  name: BarrierName,
-  frame: BarrierFrame,
+function encodeFilterTable(
+  name: FilterTable,
+  interfaces: FilterInterfaces,
   counts: DropCounts,
 ): readonly NetlinkMessage[] {
-  const table = barrierTables[name];
-  const { chains, plainChains = [], rules } = barrierContents[name](frame);
+  const table = filterTableNames[name];
+  const { chains, plainChains = [], rules } = filterTablesContents[name](interfaces);
   return [
     newTable(table),
     ...dropCounters[name].map((counter) => newCounter(counter, table, counts.get(counter))),
@@ -130,7 +137,7 @@ function encodeBarrierFrame(
 
 /** The keys that transactions touch, by set. In parts. */
 export function* touchedElements(
-  transactions: readonly BarrierTransaction[],
+  transactions: readonly FilterTablesTransaction[],
 ): Chunked<ReadonlyMap<GuardSet, ReadonlySet<string>>> {
   const touched = new Map<GuardSet, ReadonlySet<string>>();
   for (const set of guardSetNames) {
@@ -147,6 +154,6 @@ export function* touchedElements(
 const lookedAtOnce = 5_000;
 
 /** True if a table is created or deleted. */
-export function touchesFrames({ frames }: BarrierTransaction): boolean {
-  return Object.keys(frames).length > 0;
+export function touchesDefinitions({ definitions }: FilterTablesTransaction): boolean {
+  return Object.keys(definitions).length > 0;
 }

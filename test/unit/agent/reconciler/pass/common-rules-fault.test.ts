@@ -1,5 +1,5 @@
 import t from "tap";
-import { frameFault } from "../../../../../agent/reconciler/pass/frame-fault.ts";
+import { commonRulesFault } from "../../../../../agent/reconciler/pass/common-rules-fault.ts";
 import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
 import { GatewayError } from "../../../../../lib/model/errors.ts";
 
@@ -8,14 +8,14 @@ const refused = { stage: "rule", message: "EINVAL" } as const;
 
 interface Case {
   readonly changes?: readonly Change[];
-  readonly failures?: Parameters<typeof frameFault>[0]["failures"];
+  readonly failures?: Parameters<typeof commonRulesFault>[0]["failures"];
   readonly unread?: SubsystemName;
 }
 
 function faultOf({ changes = [], failures = [], unread }: Case): string | undefined {
   const errors = new Map<SubsystemName, GatewayError>();
   if (unread !== undefined) errors.set(unread, new GatewayError("unreadable", "cut short"));
-  return frameFault({ snapshot: { unread: errors }, planAfter: { changes }, failures });
+  return commonRulesFault({ snapshot: { unread: errors }, planAfter: { changes }, failures });
 }
 
 t.test("what every gateway has", async (t) => {

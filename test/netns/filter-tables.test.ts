@@ -1,12 +1,12 @@
 /** The tables of guard and gate on a real kernel: how the kernel lists them, and changes by other programs. */
 import t from "tap";
-import { BarrierTables } from "../../agent/kernel/nftables/barrier.ts";
+import { FilterTables } from "../../agent/kernel/nftables/filter-tables.ts";
 import { createRun } from "../../agent/kernel/run.ts";
 
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
-import { planBarrier } from "../../lib/plan/gate/barrier.ts";
+import { planFilterTables } from "../../lib/plan/gate/filter-tables.ts";
 import type { GateState, Gates } from "../../lib/plan/gate-state.ts";
 import { wantedGuard } from "../../lib/plan/guard.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
@@ -14,9 +14,9 @@ import { enterNftNamespace } from "../support/nft-namespace.ts";
 import { gatesOf } from "../support/with-gate.ts";
 
 const signal = new AbortController().signal;
-const { netlink } = await enterNftNamespace(t, "barrier");
+const { netlink } = await enterNftNamespace(t, "filterTables");
 const run = createRun();
-const tables = new BarrierTables(netlink);
+const tables = new FilterTables(netlink);
 
 const eip = (host: number) => ({
   id: objectId("eip", `e${host}`),
@@ -46,15 +46,15 @@ const full: Program = {
 
 async function converge(program: Program, state: GateState | Gates): Promise<readonly string[]> {
   const gates = typeof state === "string" ? gatesOf(state) : state;
-  const plan = async (from: BarrierTables) =>
-    planBarrier(program, wantedGuard(program), await from.read(signal), gates);
+  const plan = async (from: FilterTables) =>
+    planFilterTables(program, wantedGuard(program), await from.read(signal), gates);
   const parts = await plan(tables);
   for (const { transaction } of parts) {
     const outcome = await tables.write(transaction, undefined);
     if (outcome.kind !== "done") throw new Error(JSON.stringify(outcome));
   }
   t.same(await plan(tables), [], "converged");
-  t.same(await plan(new BarrierTables(netlink)), [], "also to one who did not make it");
+  t.same(await plan(new FilterTables(netlink)), [], "also to one who did not make it");
   return parts.flatMap(({ changes }) => changes.map(({ action, text }) => `${action} ${text}`));
 }
 
@@ -100,7 +100,7 @@ t.test("the tables are created, listed by nft, changed element by element and re
 t.test("the gate opens without reading the guard's elements again", async (t) => {
   await converge(full, "closed");
   const dumped: number[] = [];
-  const counting = new BarrierTables({
+  const counting = new FilterTables({
     ...netlink,
     dump(message, ...rest) {
       dumped.push(message.type);
@@ -111,11 +111,11 @@ t.test("the gate opens without reading the guard's elements again", async (t) =>
   const closed = await counting.read(signal);
   const elementDumps = () => dumped.filter((type) => type === messageType.getElements).length;
   const before = elementDumps();
-  const [opening] = planBarrier(full, wantedGuard(full), closed, gatesOf("open"));
+  const [opening] = planFilterTables(full, wantedGuard(full), closed, gatesOf("open"));
   if (opening === undefined) throw new Error("nothing is planned");
   t.same(await counting.write(opening.transaction, undefined), { kind: "done" });
   const opened = await counting.read(signal);
-  t.equal(opened.frames.gate, undefined);
+  t.equal(opened.definitions.gate, undefined);
   t.equal(elementDumps(), before);
   await run(["nft", "delete element ip natgw_guard fips { 10.0.1.5 }"]);
   t.notOk((await counting.read(signal)).elements.fips.has("10.0.1.5"), "another's write is read");
@@ -200,7 +200,7 @@ t.test("counters of a table that is created again continue", async (t) => {
 });
 
 t.test("a transaction on a ruleset that moved, or that the kernel refuses, changes nothing", async (t) => {
-  const [part] = planBarrier(
+  const [part] = planFilterTables(
     { ...full, fips: [] },
     wantedGuard({ ...full, fips: [] }),
     await tables.read(signal),

@@ -3,12 +3,16 @@ import type { Ip } from "../../../lib/model/ip.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../../lib/model/names.ts";
 import {
-  type BarrierTransaction,
-  barrierLines,
-  type ObservedBarrier,
-} from "../../../lib/nftables/barrier.ts";
-import type { BarrierFrame } from "../../../lib/nftables/barrier-rules.ts";
-import { type BarrierName, barrierNames, byBarrier } from "../../../lib/nftables/barrier-tables.ts";
+  allFilterTables,
+  byFilterTable,
+  type FilterTable,
+} from "../../../lib/nftables/filter-table-names.ts";
+import type { FilterInterfaces } from "../../../lib/nftables/filter-table-rules.ts";
+import {
+  type FilterTablesTransaction,
+  filterTableLines,
+  type ObservedFilterTables,
+} from "../../../lib/nftables/filter-tables.ts";
 import { concatText } from "../../../lib/nftables/maps.ts";
 import {
   byGuardSet,
@@ -30,42 +34,43 @@ export interface BarredPacket {
   readonly isTranslated?: boolean;
 }
 
-export class Barriers {
+export class FilterTables {
   /** Number of writes. */
   commits = 0;
-  readonly #frames = new Map<BarrierName, BarrierFrame>();
+  readonly #tables = new Map<FilterTable, FilterInterfaces>();
   #elements: GuardElements = noGuardElements;
 
-  has(name: BarrierName): boolean {
-    return this.#frames.has(name);
+  has(name: FilterTable): boolean {
+    return this.#tables.has(name);
   }
 
-  read(): ObservedBarrier {
-    const lines = (name: BarrierName) => {
-      const frame = this.#frames.get(name);
-      return frame && barrierLines(name, frame);
+  read(): ObservedFilterTables {
+    const lines = (name: FilterTable) => {
+      const interfaces = this.#tables.get(name);
+      return interfaces && filterTableLines(name, interfaces);
     };
-    return { frames: byBarrier(lines), elements: this.#elements };
+    return { definitions: byFilterTable(lines), elements: this.#elements };
   }
 
   /**
    * Applies one transaction.
    * @returns false if the kernel refuses it
    */
-  write({ frames, add, remove }: BarrierTransaction): boolean {
-    const isGuardThere = frames.guard === undefined ? this.has("guard") : frames.guard.make !== undefined;
-    const before = frames.guard === undefined ? this.#elements : noGuardElements;
+  write({ definitions, add, remove }: FilterTablesTransaction): boolean {
+    const isGuardThere =
+      definitions.guard === undefined ? this.has("guard") : definitions.guard.make !== undefined;
+    const before = definitions.guard === undefined ? this.#elements : noGuardElements;
     for (const set of guardSetNames) {
       if (!isGuardThere && add[set].size + remove[set].length > 0) return false;
       if (remove[set].some((key) => !before[set].has(key))) return false;
     }
-    for (const name of barrierNames) {
-      const change = frames[name];
+    for (const name of allFilterTables) {
+      const change = definitions[name];
       if (change === undefined) continue;
       // An object is created that exists, or deleted that does not exist.
       if (change.isReplaced !== this.has(name)) return false;
-      if (change.make === undefined) this.#frames.delete(name);
-      else this.#frames.set(name, change.make);
+      if (change.make === undefined) this.#tables.delete(name);
+      else this.#tables.set(name, change.make);
     }
     this.#elements = byGuardSet((set) => {
       const elements = new Map(before[set]);
@@ -92,11 +97,11 @@ export class Barriers {
     return isInvalid === true && this.has("guard") && this.#elements.eips.has(destination);
   }
 
-  #isLeaving(name: BarrierName, packet: BarredPacket): boolean {
-    const frame = this.#frames.get(name);
-    if (frame === undefined || packet.out === undefined) return false;
-    if (name === "gate" && frame.isUnnamed === true) return packet.out !== frame.vpcInterface;
-    return frame.vpcInterface === packet.in && frame.outsides.includes(packet.out);
+  #isLeaving(name: FilterTable, packet: BarredPacket): boolean {
+    const interfaces = this.#tables.get(name);
+    if (interfaces === undefined || packet.out === undefined) return false;
+    if (name === "gate" && interfaces.isUnnamed === true) return packet.out !== interfaces.vpcInterface;
+    return interfaces.vpcInterface === packet.in && interfaces.outsides.includes(packet.out);
   }
 
   #isMapped({ source, transport, sourcePort }: BarredPacket): boolean {

@@ -1,6 +1,6 @@
 /**
- * A table's frame in a canonical form: a line for the table, each map or set, each counter, each chain and each rule, the rules
- * in their order. The same code describes the messages that make a frame and those that the kernel dumps, so that two frames are
+ * A table's definition in a canonical form: a line for the table, each map or set, each counter, each chain and each rule, the rules
+ * in their order. The same code describes the messages that make a definition and those that the kernel dumps, so that two definitions are
  * the same exactly where their lines are.
  *
  * An attribute is its number and its bytes: `7=6e6174…`. Nothing is interpreted, so nothing unknown is overlooked.
@@ -14,8 +14,8 @@ import {
   requirePayload,
 } from "../netlink/attributes.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
-import { encodeFrame, type Frame } from "./frame.ts";
-import { newGuardSet, newMap } from "./frame-messages.ts";
+import { type Definition, encodeDefinition } from "./definition.ts";
+import { newGuardSet, newMap } from "./definition-messages.ts";
 import { type MapName, mapNames, tableName } from "./maps.ts";
 import { type GuardSet, guardSetNames } from "./sets.ts";
 import {
@@ -31,7 +31,7 @@ import {
 } from "./wire.ts";
 
 /** `undefined`: the table does not exist. */
-export type FrameLines = readonly string[] | undefined;
+export type DefinitionLines = readonly string[] | undefined;
 
 /**
  * Which attributes of a message to read. Handles, use counts and informational attributes of newer kernels are left
@@ -86,7 +86,7 @@ const shapes: ReadonlyMap<number, Shape> = new Map([
     {
       kind: "object",
       table: objectAttribute.table,
-      // What it counted is none of the frame's.
+      // What it counted is no part of the definition.
       attributes: [objectAttribute.name, objectAttribute.type],
     },
   ],
@@ -100,14 +100,14 @@ const shapes: ReadonlyMap<number, Shape> = new Map([
   ],
 ]);
 
-/** The lines that a kernel dump of `frame` gives. */
-export function frameLines(frame: Frame): readonly string[] {
-  return linesOf(encodeFrame(frame), tableName);
+/** The lines that a kernel dump of `definition` gives. */
+export function definitionLines(definition: Definition): readonly string[] {
+  return linesOf(encodeDefinition(definition), tableName);
 }
 
 /** The lines that a dump of a table gives that was made by `messages`. */
 export function linesOf(messages: readonly NetlinkMessage[], table: string): readonly string[] {
-  const reader = new FrameReader(table);
+  const reader = new DefinitionReader(table);
   for (const { type, payload } of messages) {
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
     reader.read(type, view, 0, payload.length);
@@ -128,7 +128,7 @@ export function readableSets(lines: readonly string[]): readonly GuardSet[] {
 }
 
 /** Gathers what dumps of tables, chains, maps, objects and rules say of one table. */
-export class FrameReader {
+export class DefinitionReader {
   /** The table's name. */
   readonly table: string;
   readonly #family: number;
@@ -159,7 +159,7 @@ export class FrameReader {
   }
 
   /** The rules of one chain stay in their order. Everything else is sorted. */
-  get lines(): FrameLines {
+  get lines(): DefinitionLines {
     if (this.#line === undefined) return undefined;
     const held = this.#held ?? this.#objects.length;
     const chainOf = (rule: string) => rule.slice(0, rule.indexOf(" ", "rule ".length));
@@ -168,7 +168,7 @@ export class FrameReader {
   }
 }
 
-/** The line of one message, `undefined` where it is of no type that a frame consists of. */
+/** The line of one message, `undefined` where it is of no type that a definition consists of. */
 export function lineOfMessage(
   type: number,
   view: DataView,

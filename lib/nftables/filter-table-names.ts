@@ -3,19 +3,19 @@
  * has lost its state that a set was accepted in this namespace, also if it had no object.
  */
 
-export const barrierTables = {
+export const filterTableNames = {
   guard: "natgw_guard",
   gate: "natgw_gate",
   bfd: "natgw_bfd",
   set: "natgw_set",
 } as const;
 
-export type BarrierName = keyof typeof barrierTables;
-export const barrierNames = Object.keys(barrierTables) as readonly BarrierName[];
+export type FilterTable = keyof typeof filterTableNames;
+export const allFilterTables = Object.keys(filterTableNames) as readonly FilterTable[];
 
 /** Something for each of the tables. */
-export type ByBarrier<T> = { readonly [K in BarrierName]: T };
+export type ByFilterTable<T> = { readonly [K in FilterTable]: T };
 
-export function byBarrier<T>(make: (name: BarrierName) => T): ByBarrier<T> {
+export function byFilterTable<T>(make: (name: FilterTable) => T): ByFilterTable<T> {
   return { guard: make("guard"), gate: make("gate"), bfd: make("bfd"), set: make("set") };
 }

@@ -50,7 +50,7 @@
  */
 import type { AddressValue } from "../model/family.ts";
 import type { InterfaceName } from "../model/names.ts";
-import type { ByBarrier } from "./barrier-tables.ts";
+import type { BaseChain } from "./definition-messages.ts";
 import {
   bitwise,
   compare,
@@ -73,10 +73,10 @@ import {
   testBits,
 } from "./expressions.ts";
 import { tableFamily } from "./family.ts";
-import type { BaseChain } from "./frame-messages.ts";
+import type { ByFilterTable } from "./filter-table-names.ts";
 
 /** The interfaces that the rules use. */
-export interface BarrierFrame {
+export interface FilterInterfaces {
   readonly vpcInterface: InterfaceName;
   /** The interfaces to the outside. */
   readonly outsides: readonly InterfaceName[];
@@ -85,7 +85,7 @@ export interface BarrierFrame {
 }
 
 /** The chains and rules of a table. Its counters and sets are listed elsewhere. */
-export interface BarrierContents {
+export interface FilterTablesContents {
   readonly chains: readonly BaseChain[];
   readonly plainChains?: readonly string[];
   readonly rules: readonly (readonly [chain: string, ...expressions: readonly Expression[]])[];
@@ -114,7 +114,7 @@ const translated = ctStatus.sourceNat | ctStatus.destinationNat;
 const isUntranslated = [loadStatus(r1), ...testBits(translated, "none")];
 const isWithoutEntry = [loadState(r1), ...testBits(ctState.invalid | ctState.untracked, "any")];
 
-export const barrierContents: ByBarrier<(frame: BarrierFrame) => BarrierContents> = {
+export const filterTablesContents: ByFilterTable<(interfaces: FilterInterfaces) => FilterTablesContents> = {
   guard: ({ vpcInterface, outsides }) => ({
     chains: [
       { name: "forward", type: "filter", hook: "forward", priority: 0 },

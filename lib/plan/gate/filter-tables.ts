@@ -12,11 +12,15 @@ import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
-import { type BarrierTransaction, barrierLines, type ObservedBarrier } from "../../nftables/barrier.ts";
-import type { BarrierFrame } from "../../nftables/barrier-rules.ts";
-import { type BarrierName, barrierNames, barrierTables } from "../../nftables/barrier-tables.ts";
+import type { DefinitionLines } from "../../nftables/definition-lines.ts";
 import { tableLabel } from "../../nftables/family.ts";
-import type { FrameLines } from "../../nftables/frame-lines.ts";
+import { allFilterTables, type FilterTable, filterTableNames } from "../../nftables/filter-table-names.ts";
+import type { FilterInterfaces } from "../../nftables/filter-table-rules.ts";
+import {
+  type FilterTablesTransaction,
+  filterTableLines,
+  type ObservedFilterTables,
+} from "../../nftables/filter-tables.ts";
 import {
   byGuardSet,
   type GuardElements,
@@ -43,32 +47,32 @@ export function* outsideInterfaces(program: Program): Chunked<readonly Interface
 const lookedAtOnce = 5_000;
 const copiedAtOnce = 10_000;
 
-export function barrierFrame(program: Program): BarrierFrame {
-  return runSync(barrierFrameChunked(program));
+export function filterInterfaces(program: Program): FilterInterfaces {
+  return runSync(filterInterfacesChunked(program));
 }
 
-function* barrierFrameChunked(program: Program): Chunked<BarrierFrame> {
+function* filterInterfacesChunked(program: Program): Chunked<FilterInterfaces> {
   return { vpcInterface: program.vpcInterface, outsides: yield* outsideInterfaces(program) };
 }
 
 /** True if a gate's table drops anything. */
-export function holdsBack(gate: FrameLines): boolean {
+export function holdsBack(gate: DefinitionLines): boolean {
   return gate?.some((line) => line.startsWith("rule ")) ?? false;
 }
 
 /** True if the gate's table may drop what is translated: it is not as the agent makes it, such as that of an older version. */
-export function mayDropTranslated(program: Program, gate: FrameLines): boolean {
-  const frame = barrierFrame(program);
-  const isOurs = [frame, { ...frame, isUnnamed: true }].some((one) =>
-    isSameFrame(gate, barrierLines("gate", one)),
+export function mayDropTranslated(program: Program, gate: DefinitionLines): boolean {
+  const interfaces = filterInterfaces(program);
+  const isOurs = [interfaces, { ...interfaces, isUnnamed: true }].some((one) =>
+    isSameDefinition(gate, filterTableLines("gate", one)),
   );
   return holdsBack(gate) && !isOurs;
 }
 
 /** One transaction, and the phase that it is due in. */
-export interface BarrierPart {
+export interface FilterTablesPart {
   readonly phase: Phase;
-  readonly transaction: BarrierTransaction;
+  readonly transaction: FilterTablesTransaction;
   readonly changes: readonly Change[];
 }
 
@@ -78,25 +82,27 @@ export interface BarrierPart {
  *
  * @param wanted what the guard is to know of the program's objects
  */
-export function planBarrier(...given: Parameters<typeof planBarrierChunked>): readonly BarrierPart[] {
-  return runSync(planBarrierChunked(...given));
+export function planFilterTables(
+  ...given: Parameters<typeof planFilterTablesChunked>
+): readonly FilterTablesPart[] {
+  return runSync(planFilterTablesChunked(...given));
 }
 
 /** The same in parts. */
-export function* planBarrierChunked(
+export function* planFilterTablesChunked(
   program: Program,
   wanted: GuardElements,
-  observed: ObservedBarrier,
+  observed: ObservedFilterTables,
   gates: Omit<GateContext, "apiGuard">,
-): Chunked<readonly BarrierPart[]> {
-  const named = yield* barrierFrameChunked(program);
-  const frame: BarrierFrame = gates.isSet === false ? { ...named, isUnnamed: true } : named;
-  const isWanted = (name: BarrierName) => {
+): Chunked<readonly FilterTablesPart[]> {
+  const named = yield* filterInterfacesChunked(program);
+  const interfaces: FilterInterfaces = gates.isSet === false ? { ...named, isUnnamed: true } : named;
+  const isWanted = (name: FilterTable) => {
     if (name === "guard") return true;
     return name === "set" ? gates.isSet === true : gates[name] === "closed";
   };
-  const plans = barrierNames
-    .map((name) => planFrame(name, observed, isWanted(name) ? frame : undefined))
+  const plans = allFilterTables
+    .map((name) => planTable(name, observed, isWanted(name) ? interfaces : undefined))
     .filter((plan) => plan !== undefined);
   const isGuardMade = plans.some(({ name }) => name === "guard");
   const { add, remove } = yield* compareGuardChunked(
@@ -115,8 +121,8 @@ export function* planBarrierChunked(
 
 /** What the guard has to put in and to take out, in two transactions; none where there is nothing. */
 export function planGuardElements({ add, remove }: GuardDifference): {
-  readonly before: BarrierPart | undefined;
-  readonly after: BarrierPart | undefined;
+  readonly before: FilterTablesPart | undefined;
+  readonly after: FilterTablesPart | undefined;
 } {
   // What replaces something may go along with it.
   const isBoth = !isNoDifference({ add }) && !isNoDifference({ remove });
@@ -128,34 +134,34 @@ export function planGuardElements({ add, remove }: GuardDifference): {
   };
 }
 
-interface FramePlan {
-  readonly name: BarrierName;
-  readonly make: BarrierFrame | undefined;
+interface TablePlan {
+  readonly name: FilterTable;
+  readonly make: FilterInterfaces | undefined;
   readonly isReplaced: boolean;
   readonly change: Change;
 }
 
-function planFrame(
-  name: BarrierName,
-  { frames }: ObservedBarrier,
-  make: BarrierFrame | undefined,
-): FramePlan | undefined {
-  const observed = frames[name];
-  const wanted = make && barrierLines(name, make);
-  if (isSameFrame(observed, wanted)) return undefined;
+function planTable(
+  name: FilterTable,
+  { definitions }: ObservedFilterTables,
+  make: FilterInterfaces | undefined,
+): TablePlan | undefined {
+  const observed = definitions[name];
+  const wanted = make && filterTableLines(name, make);
+  if (isSameDefinition(observed, wanted)) return undefined;
   const isReplaced = observed !== undefined;
   const action = wanted === undefined ? "remove" : isReplaced ? "replace" : "add";
   const contents = make === undefined || name === "set" ? "" : ` { ${describe(name, make)} }`;
-  const text = `table ${tableLabel(barrierTables[name])}${contents}`;
+  const text = `table ${tableLabel(filterTableNames[name])}${contents}`;
   const subsystem = name === "guard" ? "guard" : "gate";
   return { name, make, isReplaced, change: { action, subsystem, text } };
 }
 
-function isSameFrame(one: FrameLines, other: FrameLines): boolean {
+function isSameDefinition(one: DefinitionLines, other: DefinitionLines): boolean {
   return one === other || one?.join("\n") === other?.join("\n");
 }
 
-function describe(name: BarrierName, { vpcInterface, outsides, isUnnamed }: BarrierFrame): string {
+function describe(name: FilterTable, { vpcInterface, outsides, isUnnamed }: FilterInterfaces): string {
   if (name === "bfd")
     return isUnnamed ? "on any interface" : `iifname "${vpcInterface}"; oifname "${vpcInterface}"`;
   const ways = outsides.map((outside) => `iifname "${vpcInterface}" oifname "${outside}"`);
@@ -167,9 +173,9 @@ const nothing: GuardDifference["add"] = byGuardSet(() => []);
 
 function* partOf(
   phase: Phase,
-  made: readonly FramePlan[],
+  made: readonly TablePlan[],
   { add = nothing, remove = nothing }: Partial<GuardDifference>,
-): Chunked<BarrierPart> {
+): Chunked<FilterTablesPart> {
   const isWhole = made.some(({ name }) => name === "guard");
   const changes: Change[] = made.map(({ change }) => change);
   const added = byGuardSet(() => new Map<string, string>());
@@ -184,7 +190,7 @@ function* partOf(
   return {
     phase,
     transaction: {
-      frames: Object.fromEntries(made.map(({ name, make, isReplaced }) => [name, { make, isReplaced }])),
+      definitions: Object.fromEntries(made.map(({ name, make, isReplaced }) => [name, { make, isReplaced }])),
       remove,
       add: added,
     },
