@@ -67,9 +67,7 @@ export async function checkAccess(
       "The status page is served on the Unix socket, and on listeners that want a token or a certificate",
     );
   }
-  const { identity, role } = isGuarded
-    ? await admit(rules, listener, request, reply)
-    : whoeverIsHere(listener);
+  const { identity, role } = isGuarded ? await admit(rules, listener, request, reply) : anonymousOn(listener);
   request.identity = identity;
   if (listener.kind === "tcp" && request.routeOptions.config.isLocal === true)
     throw forbidden("This path is served on the Unix socket only");
@@ -143,7 +141,7 @@ async function authenticate(
 const nobody: Caller = { identity: anonymous, role: "read" };
 
 /** Nothing that may write listens beyond loopback without credentials: the start refuses it. */
-function whoeverIsHere({ isLoopback }: Listener): Caller {
+function anonymousOn({ isLoopback }: Listener): Caller {
   return isLoopback ? { identity: anonymous, role: "write" } : nobody;
 }
 

@@ -98,7 +98,7 @@ const dropMisrouted = [count("guard_misrouted_ingress"), drop];
 const { bits, netmask, zero } = tableFamily;
 const masks = Array.from({ length: bits + 1 }, (_, shorter) => netmask(bits - shorter));
 
-/** A request to a FIP or a DNAT. Answers would be looked for in vain. */
+/** A request to a FIP or a DNAT. Answers never match. */
 const isRedirected = [
   loadDirection(r1),
   compare(r1, "equal", Uint8Array.of(ctDirection.original)),

@@ -106,8 +106,8 @@ class Driver implements AccountingDriver {
   #last: ObservedAccounting | undefined;
   /** As last read, without those of EIPs that were removed since. */
   #counts: RawCounts = new Map();
-  /** How this kernel tells a definition that it was given, if it differs from what we expect. */
-  #told: { readonly asked: readonly string[]; readonly told: string } | undefined;
+  /** How this kernel dumps a definition that it was given, if that differs from what the agent expects. */
+  #rendering: { readonly sent: readonly string[]; readonly dumped: string } | undefined;
 
   constructor({ netlink, journal, ownCommits, nowMs }: Required<AccountingDriverOptions>) {
     this.#netlink = netlink;
@@ -243,17 +243,17 @@ class Driver implements AccountingDriver {
     await dump(allChains);
     for (const request of contentsOf(accountingTable)) await dump(request);
     const { lines } = reader;
-    return lines !== undefined && this.#told?.told === lines.join("\n") ? this.#told.asked : lines;
+    return lines !== undefined && this.#rendering?.dumped === lines.join("\n") ? this.#rendering.sent : lines;
   }
 
-  /** What is read right after the table was made, before anybody else wrote, is how the kernel tells it. */
+  /** What is read right after the table was made, before anybody else wrote, is how the kernel dumps it. */
   async #learn(definition: Parameters<typeof accountingLines>[0]): Promise<void> {
     const signal = AbortSignal.timeout(timeoutMs);
-    const told = await this.#readDefinition(signal);
-    if (told === undefined || (await readGeneration(this.#netlink, signal)) !== this.#reading.generation)
+    const dumped = await this.#readDefinition(signal);
+    if (dumped === undefined || (await readGeneration(this.#netlink, signal)) !== this.#reading.generation)
       return;
-    const asked = accountingLines(definition);
-    if (told.join("\n") !== asked.join("\n")) this.#told = { asked, told: told.join("\n") };
+    const sent = accountingLines(definition);
+    if (dumped.join("\n") !== sent.join("\n")) this.#rendering = { sent, dumped: dumped.join("\n") };
   }
 }
 

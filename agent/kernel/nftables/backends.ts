@@ -37,7 +37,7 @@ export interface BackendsDriver {
   write(transaction: BackendsTransaction, generation: number | undefined): Promise<Outcome>;
 }
 
-/** @returns `undefined` where this kernel has no nf_tables; throws where it cannot be told */
+/** @returns `undefined` where this kernel has no nf_tables; throws if that cannot be determined */
 export async function findBackends(
   netlink: ConversingConnection,
   signal: AbortSignal,

@@ -57,7 +57,7 @@ export interface FilterTablesDriver {
   readCounts(signal: AbortSignal): Promise<DropCounts>;
 }
 
-/** @returns `undefined` where this kernel has no nf_tables; throws where it cannot be told */
+/** @returns `undefined` where this kernel has no nf_tables; throws if that cannot be determined */
 export async function findFilterTables(
   netlink: ConversingConnection,
   signal: AbortSignal,
@@ -71,8 +71,11 @@ const timeoutMs = 10_000;
 
 export class FilterTables implements FilterTablesDriver {
   readonly #netlink: ConversingConnection;
-  /** How this kernel tells a table that it was given, where it uses other attributes than we. */
-  readonly #told = new Map<FilterTable, { readonly asked: readonly string[]; readonly told: string }>();
+  /** How this kernel dumps a table that it was given, if it uses other attributes than the agent. */
+  readonly #renderings = new Map<
+    FilterTable,
+    { readonly sent: readonly string[]; readonly dumped: string }
+  >();
   readonly #kept: KeptReading<ObservedFilterTables, FilterTablesTransaction>;
 
   constructor(netlink: ConversingConnection, ownCommits = new OwnCommits()) {
@@ -169,21 +172,21 @@ export class FilterTables implements FilterTablesDriver {
     return byFilterTable((name) => readerOf[name].lines);
   }
 
-  /** What is read right after a table was made, before anybody else wrote, is how the kernel tells that table. */
+  /** What is read right after a table was made, before anybody else wrote, is how the kernel dumps that table. */
   async #learn({ definitions }: FilterTablesTransaction, signal: AbortSignal): Promise<void> {
     if (!Object.values(definitions).some(({ make }) => make !== undefined)) return;
-    const told = await this.#readDefinitions(signal);
+    const dumped = await this.#readDefinitions(signal);
     if ((await readGeneration(this.#netlink, signal)) !== this.#kept.generation) return;
     for (const name of allFilterTables) {
       const make = definitions[name]?.make;
       if (make !== undefined)
-        this.#told.set(name, { asked: filterTableLines(name, make), told: textOf(told[name]) });
+        this.#renderings.set(name, { sent: filterTableLines(name, make), dumped: textOf(dumped[name]) });
     }
   }
 
   #recognize(name: FilterTable, lines: DefinitionLines): DefinitionLines {
-    const known = this.#told.get(name);
-    return lines !== undefined && known?.told === textOf(lines) ? known.asked : lines;
+    const known = this.#renderings.get(name);
+    return lines !== undefined && known?.dumped === textOf(lines) ? known.sent : lines;
   }
 }
 

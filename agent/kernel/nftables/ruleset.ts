@@ -44,7 +44,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
   readonly #run: Run;
   readonly #filterTables: FilterTablesDriver;
   /** How this kernel dumps a definition that it was given, if it uses other attributes than the agent. */
-  #rendering: { readonly asked: DefinitionLines; readonly told: string } | undefined;
+  #rendering: { readonly sent: DefinitionLines; readonly dumped: string } | undefined;
 
   constructor({ netlink, run, filterTables }: Required<RulesetOptions>) {
     this.#netlink = netlink;
@@ -132,11 +132,11 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   /** A reading right after a definition was created, before any other write, shows how this kernel dumps that definition. */
   recognize(read: NftablesObserved, written: readonly NftablesStep[]): NftablesObserved {
-    const told = read.table.definition?.join("\n") ?? "";
+    const dumped = read.table.definition?.join("\n") ?? "";
     const made = transactionsOf(written).findLast(({ definition }) => definition !== undefined)?.definition;
-    if (made !== undefined) this.#rendering = { asked: definitionLines(made.make), told };
-    if (this.#rendering?.told !== told) return read;
-    return { ...read, table: { ...read.table, definition: this.#rendering.asked } };
+    if (made !== undefined) this.#rendering = { sent: definitionLines(made.make), dumped };
+    if (this.#rendering?.dumped !== dumped) return read;
+    return { ...read, table: { ...read.table, definition: this.#rendering.sent } };
   }
 
   #reread(before: Elements, keys: ReadonlyMap<MapName, ReadonlySet<string>>, signal: AbortSignal) {

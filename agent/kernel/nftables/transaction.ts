@@ -82,7 +82,7 @@ export async function readGeneration(netlink: ConversingConnection, signal: Abor
   return generation;
 }
 
-/** Whether this kernel has nf_tables; throws where it cannot be told. */
+/** Whether this kernel has nf_tables; throws if that cannot be determined. */
 export async function hasNftables(netlink: ConversingConnection, signal: AbortSignal): Promise<boolean> {
   return (await orAbsent(readGeneration(netlink, signal), absences)) !== undefined;
 }
