@@ -29,7 +29,7 @@ export function isArrivedBy(socket: Socket, name: string | undefined): boolean {
   return name !== undefined && index === indexOf(name) && !isRedirected(socket);
 }
 
-/** True if conntrack knows another destination. What it does not track, it does not translate. */
+/** True if the original destination in conntrack differs (DNAT). An untracked connection is never translated. */
 function isRedirected(socket: Socket): boolean {
   const fd = descriptorOf(socket);
   const bytes = new Uint8Array(sockaddrBytes);

@@ -133,7 +133,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
       this.#known = undefined;
       const result = await this.#plain.write(step, known, isRetry, signal);
       if ("failure" in result) {
-        if (result.isReadingTrue) this.#known = known;
+        if (result.isReadingValid) this.#known = known;
         return result.failure;
       }
       this.#noteWritten(known, result.written);

@@ -130,7 +130,7 @@ export interface Neighbours {
   permanent(links: readonly ObservedLink[], signal: AbortSignal): Promise<readonly NextHop[]>;
   /** Makes the kernel resolve each, as a packet to it would. Errors show in the next look. */
   ask(hops: readonly NextHop[], signal: AbortSignal): Promise<void>;
-  /** The MAC that answers an ARP probe for it, whatever the kernel has. `undefined`: nobody answers. */
+  /** The MAC that answers an ARP probe for the hop, whatever the neighbour table has. `undefined`: no reply. */
   answerOf(hop: NextHop, signal: AbortSignal): Promise<string | undefined>;
 }
 

@@ -43,7 +43,7 @@ export type StepResult<Payload extends RulesetPayload<unknown>> =
   | {
       readonly failure: Exclude<WriteOutcome<Payload>, { readonly kind: "done" }>;
       /** True if the earlier reading can still be trusted. */
-      readonly isReadingTrue: boolean;
+      readonly isReadingValid: boolean;
     };
 
 export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>> {

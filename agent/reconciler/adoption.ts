@@ -50,7 +50,7 @@ export class Adoption {
     return this.#deps.store.current.lastFullSet === undefined ? this.#unread : [];
   }
 
-  /** Why the live state was not taken over although the settings say so, where nothing else tells. */
+  /** Why automatic adoption was refused. `undefined` if another part of the status reports the reason. */
   get refusal(): string | undefined {
     return this.#deps.store.current.isSet ? undefined : this.#refusal;
   }

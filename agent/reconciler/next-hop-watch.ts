@@ -1,8 +1,8 @@
 /**
  * Watches which next hops do not answer ARP, and whether permanent neighbour entries of other hosts are right. Each pass says
  * which next hops to watch. Between passes the kernel's neighbour table is read every second, which costs one exchange, and a
- * change wakes a pass. For an unresolved next hop the kernel is made to send ARP requests, as for a packet. For one whose MAC
- * somebody entered the kernel sends none: the agent probes it. A dry run sends none.
+ * change wakes a pass. For an unresolved next hop the kernel is made to send ARP requests, as for a packet. For a permanent
+ * neighbour entry the kernel sends no request, so the agent probes that host. A dry run sends none.
  */
 import { stabilize } from "../../lib/memoize.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -32,7 +32,7 @@ export class NextHopWatch {
   /** Hosts whose MAC somebody entered. */
   #permanent: readonly NextHop[] = noHops;
   #silent = noHops;
-  /** Who answers for the ones with a fixed MAC. `undefined`: nobody. */
+  /** The MAC that answers ARP for each permanent neighbour entry. `undefined`: no reply. */
   #answers = new Map<string, string | undefined>();
   readonly #probing = new Set<string>();
   #polls = 0;

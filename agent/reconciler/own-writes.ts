@@ -48,12 +48,12 @@ export function hasWrittenNetwork({ changes }: Pick<PassResult, "changes">): boo
   return changes.some(({ subsystem }) => subsystem === "address" || subsystem === "route");
 }
 
-/** The event about an own write comes sooner after its pass. */
+/** The event about an own write arrives within this time after its pass. */
 const echoMs = 1_000;
 
 /**
- * True if the last pass left nothing to do, and addresses, routes and policy rules are as last read back. Then only the agent
- * wrote them, or whoever else did has undone it. If the event cannot be about an own write, nothing is read, so that the repair of
+ * True if the last pass left nothing to do, and addresses, routes and policy rules are as last read back. Then no other program
+ * wrote, or it undid its own write. If the event cannot be about an own write, nothing is read, so that the repair of
  * another program's write does not wait. Call it only while no pass is running.
  *
  * @param last the result of the last pass

@@ -18,7 +18,7 @@ export type CountsByCpu = ReadonlyMap<number, ConntrackCounts>;
  */
 export type MeteredCounter = ConntrackCounter | "full" | "noPort";
 
-/** At least so many ports in use does the kernel look at before it gives up: of TCP 128, of others 248. */
+/** The least number of used ports that the kernel tries before it gives up: 128 for TCP, 248 for other protocols. */
 export const triesOfSnat = 128;
 
 export class ConntrackMeter {

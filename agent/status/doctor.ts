@@ -76,7 +76,7 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
     objectCount: kinds.reduce((sum, kind) => sum + objectsOf(store.current.desired, kind).size, 0),
     pending: plan instanceof GatewayError ? [] : plan.changes.slice(0, maxPending).map(({ text }) => text),
     isGateKept: config.untranslated === "drop",
-    eips: await heardOf(deps, signal),
+    eips: await reachedFromOutside(deps, signal),
     ports: await deps.flows.nearlyFull(signal).catch(undefinedIfUnreadable),
     conntrack: (await readConntrackStats(signal).catch(undefinedIfUnreadable)) ?? unknownCounts,
     clock: { wallMs: clock.wallMs(), isSynchronized: isClockSynchronized() },
@@ -123,8 +123,8 @@ function* notReadyIn(view: ReturnType<StatusBoard["view"]>): Chunked<readonly No
   return found;
 }
 
-/** The EIPs that packets came to from outside: flows show it that begin there, or that were answered from there. */
-async function heardOf(
+/** The EIPs that received packets from outside: conntrack has a flow that was started or answered from there. */
+async function reachedFromOutside(
   { reconciler, conntrack, family }: DoctorDeps,
   signal: AbortSignal,
 ): Promise<EipEvidence> {

@@ -53,7 +53,7 @@ export class QosMeter {
   /** Between passes: the limits are those of the last one. */
   async reread(signal: AbortSignal): Promise<void> {
     const counts = await this.#deps.driver.readCounts(signal);
-    // A pass that ended meanwhile knows of no later reading.
+    // The program of the latest pass: it may have ended during this reading.
     if (this.#lastPass !== undefined) this.#count(...this.#lastPass, counts);
   }
 

@@ -28,7 +28,7 @@ export interface TimedReadingDeps {
   readonly unwantedMs?: number;
   /** Monotonic. */
   readonly nowMs?: () => number;
-  /** CPU time of the thread that reads. What else it does meanwhile counts too, waiting does not. */
+  /** CPU time of the reading thread. It includes other work of that thread during the reading, and excludes waiting. */
   readonly cpuMs?: () => number;
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<unknown>;
 }
@@ -58,7 +58,7 @@ export class TimedReading {
     this.#ended = this.#run();
   }
 
-  /** Somebody reads the metrics. Resolves at once if the counters are of now, else soon. */
+  /** To be called on each scrape. Resolves at once if the counters are recent, otherwise after the next reading or {@link maxWaitMs}. */
   async want(): Promise<void> {
     this.#wantedAtMs = this.#deps.nowMs();
     if (this.#onWanted !== undefined) this.#isDue = true;

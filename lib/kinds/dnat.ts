@@ -125,7 +125,7 @@ function markShadowed(dnats: ReadonlyMap<ObjectId, Ip>, { program, shadowed }: C
   }
 }
 
-/** The order in which a client's address chooses: whoever writes the list in another one moves no client. */
+/** The order of backends for the hash of a client's address: another order in the spec moves no client. */
 function byAddress(one: Backend, other: Backend): number {
   return one.ip === other.ip ? one.port - other.port : one.ip < other.ip ? -1 : 1;
 }

@@ -14,7 +14,7 @@ export interface Facts {
   readonly fallbackGateway?: Ip | undefined;
   /** The subnets of these addresses. `undefined` before the first reading. */
   readonly connectedSubnets: readonly ConnectedSubnet[] | undefined;
-  /** Interfaces that are named and do not exist: nothing on them takes packets from another. Absent: not known. */
+  /** Configured interfaces that do not exist: nothing on them can divert packets from another interface. Absent: not known. */
   readonly missingInterfaces?: ReadonlySet<InterfaceName>;
 }
 

@@ -12,6 +12,6 @@ export interface OpenEndpoint {
 export interface ApiGuard {
   /** The ports of all listeners. To everything else on them packets are dropped. */
   readonly ports: readonly number[];
-  /** Reached over their own interface, and by nobody whom a rule sends there. */
+  /** Reachable only through their own interface, and not by DNAT. */
   readonly open: readonly OpenEndpoint[];
 }

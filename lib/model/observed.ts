@@ -17,7 +17,7 @@ export interface ObservedLink {
   readonly mtu?: number;
   /** The index of the bridge, bond or VRF that receives its packets. Absent: none. */
   readonly masterIndex?: number;
-  /** The index of the link whose packets it takes: a macvlan in the mode passthru. Absent: none. */
+  /** Of a macvlan in passthru mode: the index of its lower link, whose packets it receives. Absent: none. */
   readonly takesFrom?: number;
 }
 

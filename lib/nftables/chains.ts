@@ -31,7 +31,7 @@ export interface NftTable {
   readonly label: TableLabel;
   /** Its chains are not called (flag `dormant`). */
   readonly isDormant: boolean;
-  /** As text. A table that is made again has another one, while those of its rules begin anew. Absent: unknown. */
+  /** As text. A table that is made again gets a new handle, while its rules' handles restart. Absent: unknown. */
   readonly handle?: string;
 }
 

@@ -30,11 +30,11 @@ import {
   tableAttribute,
 } from "./wire.ts";
 
-/** Gathers what dumps of tables, chains, sets, objects and rules say of the table; or those of some chains and their sets. */
+/** Collects the table's content from dumps of tables, chains, sets, objects and rules, or only of some chains and their sets. */
 export class BackendsReader {
   /** The rules of each chain that is on no hook. */
   readonly rules = new Map<string, RuleRead[]>();
-  /** The maps without names that rules draw from, as lines. */
+  /** The anonymous maps that rules look up, as lines. */
   readonly sets = new Map<string, string>();
   readonly #definition: string[] = [];
   #table: string | undefined;
@@ -44,9 +44,9 @@ export class BackendsReader {
 
   read(type: number, view: DataView, start: number, end: number): void {
     if (tableOf(view, start, end) !== tableLabel(backendsTable)) return;
-    const told = lineOfMessage(type, view, start, end);
-    if (told === undefined) return;
-    const { kind, line } = told;
+    const described = lineOfMessage(type, view, start, end);
+    if (described === undefined) return;
+    const { kind, line } = described;
     const at = (attribute: number) => find(view, start + headerBytes, end, attribute);
     const textAt = (attribute: number) => {
       const found = at(attribute);

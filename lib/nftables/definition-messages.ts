@@ -139,7 +139,7 @@ function newSet(name: SetName, flags: number, id: number, more: readonly Uint8Ar
   return message(messageType.newSet, messageFlag.create, [
     textAttribute(setAttribute.table, tableHolding(name)),
     textAttribute(setAttribute.name, name),
-    // The kernel tells no flags where there are none.
+    // The kernel dumps no flags attribute if no flag is set.
     ...(flags === 0 ? [] : [netU32Attribute(setAttribute.flags, flags)]),
     netU32Attribute(setAttribute.keyType, typeOf(key)),
     netU32Attribute(setAttribute.keyLength, key.length * fieldBytes),

@@ -57,10 +57,10 @@ import {
 const [r1, r2] = register;
 
 const noDescription = bytesAttribute(setAttribute.description, new Uint8Array());
-/** What the kernel chooses for a set without a size that packets add to. */
-const toldSize = bytesAttribute(setAttribute.description, netU32Attribute(NFTA_SET_DESC_SIZE, 0xffff));
-/** Attributes of `update` that the kernel tells though they are zero: its timeout and its flags. */
-const toldZeros = [bytesAttribute(6, new Uint8Array(8)), netU32Attribute(9, 0)];
+/** The size that the kernel gives to a dynamic set without a size. */
+const dumpedSize = bytesAttribute(setAttribute.description, netU32Attribute(NFTA_SET_DESC_SIZE, 0xffff));
+/** Attributes of `update` that the kernel dumps even if they are zero: its timeout and its flags. */
+const dumpedZeros = [bytesAttribute(6, new Uint8Array(8)), netU32Attribute(9, 0)];
 
 /** User data for nft: keys (0) are big-endian (2). */
 const keysAreBigEndian = bytesAttribute(setAttribute.userdata, Uint8Array.of(0, 4, 2, 0, 0, 0));
@@ -141,9 +141,9 @@ export function accountingLines(definition: AccountingDefinition): readonly stri
   const messages = [
     newTable(accountingTable),
     newEipSet(),
-    ...counterSets.map((name, at) => newCounterSet(name, at + 2, toldSize)),
+    ...counterSets.map((name, at) => newCounterSet(name, at + 2, dumpedSize)),
     newFullSet(definition),
-    ...rulesOf(definition, toldZeros),
+    ...rulesOf(definition, dumpedZeros),
   ];
   return linesOf(messages, accountingTable);
 }
@@ -154,7 +154,7 @@ export const accountingSetLines: ReadonlyMap<CounterSet | typeof eipSet, string>
 );
 
 function lineOfSet(name: CounterSet | typeof eipSet): string {
-  const set = name === eipSet ? newEipSet() : newCounterSet(name, 1, toldSize);
+  const set = name === eipSet ? newEipSet() : newCounterSet(name, 1, dumpedSize);
   return linesOf([newTable(accountingTable), set], accountingTable)[1] ?? "";
 }
 
@@ -164,12 +164,12 @@ function newEipSet(): NetlinkMessage {
 
 function rulesOf(
   definition: AccountingDefinition,
-  told: readonly Uint8Array[] = [],
+  dumpedOnly: readonly Uint8Array[] = [],
 ): readonly NetlinkMessage[] {
   return [
     ...chains.map((chain) => newChain(chain, accountingTable)),
-    ...definition.map((at) => newRule("prerouting", counting("in", at, told), accountingTable)),
-    ...definition.map((at) => newRule("postrouting", counting("out", at, told), accountingTable)),
+    ...definition.map((at) => newRule("prerouting", counting("in", at, dumpedOnly), accountingTable)),
+    ...definition.map((at) => newRule("postrouting", counting("out", at, dumpedOnly), accountingTable)),
   ];
 }
 
@@ -179,17 +179,17 @@ const tcpPush = 0x08;
 function counting(
   direction: "in" | "out",
   { name, mtu }: AccountedInterface,
-  told: readonly Uint8Array[],
+  dumpedOnly: readonly Uint8Array[],
 ): readonly Expression[] {
   return [
     ...ifName(direction === "in" ? "iifname" : "oifname", name),
     loadPacket(direction === "in" ? "destination" : "source", r1),
     member(eipSet),
-    update(direction, ...told),
+    update(direction, ...dumpedOnly),
     loadMeta("length", r2),
     toNetworkOrder(r2),
     compare(r2, "greater", netU32(mtu)),
-    update(`${direction}_gso`, ...told),
+    update(`${direction}_gso`, ...dumpedOnly),
     loadMeta("l4proto", r2),
     compare(r2, "equal", Uint8Array.of(protocolTcp)),
     loadPacket("tcp flags", r2),
@@ -197,7 +197,7 @@ function counting(
     compare(r2, "not equal", Uint8Array.of(0)),
     loadMeta("length", r2),
     member(fullSet, r2, true),
-    update(`${direction}_push`, ...told),
+    update(`${direction}_push`, ...dumpedOnly),
   ];
 }
 

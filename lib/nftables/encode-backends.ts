@@ -132,7 +132,7 @@ const unnamed = "__map%d";
 /** Behind the ids of the named ones. */
 const firstUnnamedId = 2;
 
-/** A map without a name: it lives and dies with the rule that looks it up. */
+/** An anonymous map: the kernel deletes it together with the rule that looks it up. */
 export function unnamedMap(size: number, id: number): NetlinkMessage {
   const { key, value } = drawnMap;
   const flags = setFlag.anonymous | setFlag.constant | setFlag.map;

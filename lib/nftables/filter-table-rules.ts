@@ -41,9 +41,9 @@
  *
  *     table ip natgw_set, which is empty
  *
- * The gate stands after NAT, which knows by then whether it translates the flow, and before conntrack makes an entry of it: what
- * is dropped leaves none. A packet without an entry has no `ct status`, which ends a rule, so it needs a rule of its own. What
- * the gateway sends itself has no `iifname`. The kernel tells `iifname` in postrouting since 5.7.
+ * The gate comes after NAT, when the translation is decided, and before conntrack confirms the entry: a dropped packet leaves
+ * none. For a packet without an entry, loading `ct status` ends the rule, so such packets need a rule of their own. What
+ * the gateway sends itself has no `iifname`. `iifname` can be matched in postrouting since Linux 5.7.
  *
  * CIDRs are found by masking and not by a set of intervals: nft 1.0.6 crashes while it monitors a set of intervals, and
  * CIDRs that hold each other need no care. Only what is INVALID ever gets there.

@@ -3,7 +3,7 @@
  *
  *     fips       internal IP                     every FIP
  *     backends   IP . protocol . port            what DNATs lead to: their replies come from there
- *     clients    network . netmask               the CIDRs of SNATs; no two of them can be in each other's way
+ *     clients    network . netmask               the CIDRs of SNATs; overlapping CIDRs cannot conflict here
  *     eips       EIP                             every EIP that rules may name
  */
 

@@ -171,7 +171,7 @@ class Driver implements AccountingDriver {
     const counts = new Map(this.#counts);
     for (const eip of uncounted) counts.delete(eip);
     this.#counts = counts;
-    // Only now does no packet make one of these counters again.
+    // The counters are deleted only now: after the first commit no packet can create them again.
     return this.#commit({ ...noTransaction, strays: uncounted }, encodeDeleteCounters(uncounted));
   }
 
@@ -246,7 +246,7 @@ class Driver implements AccountingDriver {
     return lines !== undefined && this.#rendering?.dumped === lines.join("\n") ? this.#rendering.sent : lines;
   }
 
-  /** What is read right after the table was made, before anybody else wrote, is how the kernel dumps it. */
+  /** Learns how this kernel dumps the table: reads it right after its creation, and ignores that if another program committed since. */
   async #learn(definition: Parameters<typeof accountingLines>[0]): Promise<void> {
     const signal = AbortSignal.timeout(timeoutMs);
     const dumped = await this.#readDefinition(signal);

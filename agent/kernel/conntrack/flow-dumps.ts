@@ -21,7 +21,7 @@ const maxFiltered = 5;
 /** So few entries are dumped at once and matched here, faster than the kernel walks its table a second time. */
 const fewEntries = 5_000;
 
-/** For a count that only saves time. Throws what is no failure of reading. */
+/** A failed read of the count is "unknown": the count only saves time. Any other error is thrown. */
 export function unknownIfRefused(error: unknown): undefined {
   if (!(error instanceof GatewayError)) throw error;
 }

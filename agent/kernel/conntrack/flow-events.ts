@@ -14,8 +14,8 @@ import { ConntrackEntry } from "../../../lib/netlink/ctnetlink-entry.ts";
 import { forEachMessage } from "../../../lib/netlink/message.ts";
 import { close, errnoName, setSocketOption } from "../libc.ts";
 import { NETLINK_NETFILTER } from "../netlink/connection.ts";
-import { Lot } from "../netlink/lot.ts";
 import { countOverruns, readDrops } from "../netlink/options.ts";
+import { ReceiveBatch } from "../netlink/receive-batch.ts";
 import { createSocket, join } from "../netlink/socket.ts";
 
 /** `entry` and the payload are valid until the call returns. */
@@ -49,7 +49,7 @@ export function openFlowEvents(options: FlowEventsOptions): { run(signal: AbortS
   setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBufferBytes ?? receiveBufferBytes);
   countOverruns(fd);
   join(fd, conntrackGroups.removed | (withNew ? conntrackGroups.new : 0));
-  const lot = new Lot(lotSize, messageBytes);
+  const batch = new ReceiveBatch(batchSize, messageBytes);
   const buffer = new Uint8Array(messageBytes);
   const view = new DataView(buffer.buffer);
   const entry = new ConntrackEntry(family);
@@ -57,7 +57,7 @@ export function openFlowEvents(options: FlowEventsOptions): { run(signal: AbortS
 
   const visitAll = () => {
     for (;;) {
-      const length = lot.take(buffer);
+      const length = batch.take(buffer);
       if (length === -EAGAIN) return;
       if (length < 0) throw new GatewayError("netlink-failed", `conntrack events: ${errnoName(-length)}`);
       if (length > buffer.length) {
@@ -81,12 +81,12 @@ export function openFlowEvents(options: FlowEventsOptions): { run(signal: AbortS
   /** @returns true if there were events */
   const drain = async (signal: AbortSignal): Promise<boolean> => {
     await options.beforeEvents();
-    lot.fillNow(fd);
+    batch.fillNow(fd);
     visitAll();
-    if (lot.isEmpty) return false;
-    while (lot.isFull && !signal.aborted) {
+    if (batch.isEmpty) return false;
+    while (batch.isFull && !signal.aborted) {
       await nextTurn();
-      lot.fillNow(fd);
+      batch.fillNow(fd);
       visitAll();
     }
     return true;
@@ -121,7 +121,7 @@ const receiveBufferBytes = 16 << 20;
 /** An event has up to 500 bytes. */
 const messageBytes = 4_096;
 /** Decoding these takes about a millisecond. */
-const lotSize = 128;
+const batchSize = 128;
 const minPauseMs = 20;
 const maxPauseMs = 160;
 const lastDrainMs = 200;

@@ -145,7 +145,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
       kind === "refused"
         ? ({ kind, error, transaction: { steps: [step] } } as const)
         : ({ kind, error } as const);
-    return { failure, isReadingTrue: true };
+    return { failure, isReadingValid: true };
   }
 
   /** A transaction can have any size, so it is read back without its events. */
@@ -224,7 +224,7 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     return readChains(chains, before, this.#variant, this.#family, this.#run, signal);
   }
 
-  /** Tables of nftables are none of legacy's: their generation tells of them. */
+  /** The digest covers only the legacy tables. The generation of nf_tables covers the tables of nftables beside them. */
   async #digest(
     readRules: () => Promise<string | undefined>,
     signal: AbortSignal,

@@ -47,7 +47,7 @@ export async function readDeviceChains(
   return chains;
 }
 
-/** `ingress` has one side, whatever one asks for. */
+/** An `ingress` qdisc has filters on ingress only, even if egress is requested. */
 function hasFilters(kind: string | undefined, place: FilterPlace): boolean {
   return kind === "clsact" || (kind !== undefined && place === "ingress");
 }

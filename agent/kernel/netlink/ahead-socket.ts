@@ -8,14 +8,14 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { close, sendto } from "../libc.ts";
-import { Lot } from "./lot.ts";
 import { messageBytes } from "./options.ts";
+import { ReceiveBatch } from "./receive-batch.ts";
 import { createSocket, kernelAddress, type NetlinkSocket } from "./socket.ts";
 
 /** Opens a socket in the namespace of this process. Throws `netlink-failed` if the kernel has no such protocol. */
 export function openAheadSocket(protocol: number): NetlinkSocket {
   const fd = createSocket(protocol);
-  let [ready, spare] = [newLot(), newLot()];
+  let [ready, spare] = [newBatch(), newBatch()];
   let filling: Promise<void> | undefined;
   let calls = 0;
   let isClosed = false;
@@ -59,6 +59,6 @@ export function openAheadSocket(protocol: number): NetlinkSocket {
   };
 }
 
-const lotSize = 16;
-const newLot = () => new Lot(lotSize, messageBytes);
+const batchSize = 16;
+const newBatch = () => new ReceiveBatch(batchSize, messageBytes);
 const EBADF = 9;

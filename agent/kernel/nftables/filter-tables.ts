@@ -36,7 +36,7 @@ import { rereadElements } from "./reread.ts";
 import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
 export interface FilterTablesDriver {
-  /** Moves with whatever is committed to nf_tables. */
+  /** Changes with every commit to nf_tables, by any process. */
   readGeneration(signal: AbortSignal): Promise<number>;
   /** Everything, as it was at one time. */
   read(signal: AbortSignal): Promise<ObservedFilterTables>;
@@ -49,8 +49,8 @@ export interface FilterTablesDriver {
     signal: AbortSignal,
   ): Promise<ObservedFilterTables>;
   /**
-   * One transaction, on the ruleset of that generation and no other; `undefined`: that of the last reading. Counters of tables
-   * that are made go on where those of the tables that they replace were.
+   * One transaction, on the ruleset of that generation and no other; `undefined`: that of the last reading. Counters of a
+   * recreated table continue from the values of the replaced one.
    */
   write(transaction: FilterTablesTransaction, generation: number | undefined): Promise<Outcome>;
   /** What was dropped, as far as the kernel counts it now. */
@@ -172,7 +172,7 @@ export class FilterTables implements FilterTablesDriver {
     return byFilterTable((name) => readerOf[name].lines);
   }
 
-  /** What is read right after a table was made, before anybody else wrote, is how the kernel dumps that table. */
+  /** Learns how this kernel dumps a table: reads it right after its creation, and ignores that if another program committed since. */
   async #learn({ definitions }: FilterTablesTransaction, signal: AbortSignal): Promise<void> {
     if (!Object.values(definitions).some(({ make }) => make !== undefined)) return;
     const dumped = await this.#readDefinitions(signal);

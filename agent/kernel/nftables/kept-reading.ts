@@ -66,7 +66,7 @@ export class KeptReading<Observed, Transaction> {
       const generation = await readGeneration(this.#netlink, signal);
       const { observed, written = [] } = (this.#isForgotten ? undefined : this.#keptAt(generation)) ?? {};
       if (observed !== undefined && written.length === 0) {
-        // Otherwise more and more commits lie between, of which only the latest are known.
+        // Otherwise the gap grows beyond the commits that are remembered.
         this.#kept = { generation, observed, written };
         return observed;
       }

@@ -40,5 +40,5 @@ export function stepResult<Step>(step: Step, outcome: Outcome, what: string) {
   if (outcome.kind === "done") return { written: step };
   const error = outcome.kind === "stale" ? staleError() : refusalError(outcome, what);
   const kind = outcome.kind === "stale" ? "raced" : "refused";
-  return { failure: { kind, error }, isReadingTrue: false } as const;
+  return { failure: { kind, error }, isReadingValid: false } as const;
 }

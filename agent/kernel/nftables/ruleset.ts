@@ -111,7 +111,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
       case "refused":
         return {
           failure: { kind: "refused", error: refusalError(outcome) },
-          isReadingTrue: isOfElement(outcome),
+          isReadingValid: isOfElement(outcome),
         };
     }
   }
@@ -145,7 +145,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 }
 
 function stale(): StepResult<NftablesPayload> {
-  return { failure: { kind: "raced", error: staleError() }, isReadingTrue: false };
+  return { failure: { kind: "raced", error: staleError() }, isReadingValid: false };
 }
 
 /** The table was found and its elements were processed: only one of them is wrong. */

@@ -9,7 +9,7 @@ import { OwnCommits } from "./own-commits.ts";
 
 export class TableCommits implements KnownCommits {
   readonly #table: TableLabel;
-  /** For nobody else: it forgets what was asked for. */
+  /** Must not be shared: `since` discards the commits up to the generation that it is given. */
   readonly #journal: CommitJournal;
   readonly #own: OwnCommits;
 

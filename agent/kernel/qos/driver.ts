@@ -50,7 +50,7 @@ class Driver implements QosDriver {
   #counts: ClassCounts = new Map();
   readonly #readings = new Mutex();
   #hasNftables: boolean | undefined;
-  /** Unknown kinds of qdiscs: the kernel tells only when it has to make one. */
+  /** Kinds of qdiscs that this kernel lacks. Only an attempt to create one shows that. */
   readonly #unknownKinds = new Set<"htb" | "fq_codel">();
 
   constructor({ netlink, nftables }: QosDriverOptions) {
@@ -110,7 +110,7 @@ class Driver implements QosDriver {
     }
     if (traffic.every(isRemoval)) await this.#drain(traffic.filter(isRemoval), signal);
     const failures = await this.#applyTraffic(traffic, signal);
-    // The table would put packets into classes that cannot be: the next pass polices instead, and what polices now goes on.
+    // Without HTB the classes cannot exist, so the table is not written. Existing policers stay; the next pass plans policing.
     if (failures.some(isWithoutHtb)) return [...failures, ...tables.map(withoutClasses)];
     for (const { transaction } of tables) await this.#write(transaction, signal);
     return failures;

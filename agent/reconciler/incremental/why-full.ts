@@ -46,7 +46,7 @@ function namesContested(written: ReadonlySet<ObjectId>, { state, planAfter }: Pa
 function isAtRest({ state, isClean, hasVerifiedRules, planAfter, failures, snapshot }: PassResult): boolean {
   const { quarantined, probing } = planAfter.compileContext;
   return (
-    // The kernel is to keep that the store is set.
+    // A full pass also writes the kernel's marker that the store is set.
     state.isSet &&
     isClean &&
     hasVerifiedRules &&

@@ -64,7 +64,7 @@ export class SharedReading<T> {
       this.#running = result.then(pause, pause);
       return result;
     });
-    // Whoever asked may be gone.
+    // All callers may have aborted.
     reading.catch(() => undefined);
     return reading;
   }

@@ -3,7 +3,10 @@ import type { Plan } from "../../../lib/plan/plan.ts";
 import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { PassFailure } from "../subsystem.ts";
 
-/** Chains, guard and gates. Steps of others may fail for as long as the surroundings are so: a route by an absent interface. */
+/**
+ * Chains, guard and gates. Steps of other subsystems may keep failing because of the environment, such as a route through a
+ * missing interface.
+ */
 const stages: ReadonlySet<string> = new Set(["rule", "gate", "guard"]);
 
 export interface Concluded {

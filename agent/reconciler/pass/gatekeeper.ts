@@ -49,7 +49,7 @@ export class Gatekeeper {
   }
 
   /**
-   * Somebody writes objects one by one, and waits for each: on a slow machine a write takes longer than the quiet that ends a set.
+   * A client writes objects one by one and waits for each. On a slow machine one write can take longer than {@link quietMs}.
    * @returns what to call once it has its answer
    */
   expectMore(): () => void {

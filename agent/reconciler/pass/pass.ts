@@ -50,8 +50,7 @@ export class Pass {
   readonly #judge = new StableJudge();
   readonly #notifier: ArpNotifier;
   /**
-   * True after a repair, until all is read anew: what was missing may only have been missing in a tool's output, and is
-   * there twice now.
+   * True after a repair until the next full reading: if only a tool's output lacked the rule, the repair duplicated it.
    */
   #isDoubtful = false;
 
@@ -111,7 +110,7 @@ export class Pass {
     if (isUnadopted || (!state.isSet && before.facts.wasSet)) {
       const plan = await this.#planner.plan(state, before);
       const adopted = await adoption.atStart(before, plan, signal);
-      // Where a set without objects was accepted, nothing is lost without it.
+      // If the accepted set had no objects, nothing is lost without adoption.
       if (adopted === undefined && (isUnadopted || adoption.awaitsRestart))
         return unadoptedResult(state, before, plan);
       state = adopted ?? state;

@@ -62,7 +62,7 @@ export class TimedReader {
       return { kind: "read", observed };
     } catch (error) {
       if (error instanceof GatewayError) return unread(error);
-      // Who asked for it is gone: a client that disconnected after its answer. Nobody waits for the reason of the abort.
+      // The caller is gone: its client disconnected after the answer. No caller needs the reason of the abort.
       if (isAbandoned() && signal.aborted) return unread(new GatewayError("unreadable", "abandoned"));
       throw error;
     }

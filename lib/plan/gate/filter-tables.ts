@@ -124,7 +124,7 @@ export function planGuardElements({ add, remove }: GuardDifference): {
   readonly before: FilterTablesPart | undefined;
   readonly after: FilterTablesPart | undefined;
 } {
-  // What replaces something may go along with it.
+  // If elements are both added and removed, both go into one transaction.
   const isBoth = !isNoDifference({ add }) && !isNoDifference({ remove });
   const before = runSync(partOf("gate", [], isBoth ? { add, remove } : { add }));
   const after = runSync(partOf("removals", [], isBoth ? {} : { remove }));
@@ -184,7 +184,7 @@ function* partOf(
     const note = (action: "add" | "remove", keys: readonly string[]) =>
       changes.push({ action, subsystem: "guard", text: guardElementsText(set, keys) });
     if (remove[set].length > 0) note("remove", remove[set]);
-    // A table that is made anew tells for its elements.
+    // The change that makes the guard's table anew covers its elements: they are not listed.
     if (add[set].length > 0 && !isWhole) note("add", add[set]);
   }
   return {

@@ -137,7 +137,7 @@ export function createIptablesPlanner(
     },
     planPart(from, to, observed, users) {
       const { rules, backends } = observed;
-      // What this kernel cannot do is told by a plan of the whole.
+      // Only a full plan reports what this kernel does not support.
       if (backends === undefined && to.dnats.some(({ isSticky }) => isSticky)) return undefined;
       const table = backends && planBackendsPart(backendsOf(from), backendsOf(to), backends);
       if (backends !== undefined && table === undefined) return undefined;

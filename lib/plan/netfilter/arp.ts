@@ -12,7 +12,7 @@ export function arpDrops(chains: readonly Chain[], interfaces: readonly string[]
     }
     const isOnDevice = hook.devices.some((device) => interfaces.includes(device));
     if (!isOnDevice || !place.startsWith("nft ")) return [];
-    // A policy that drops everything stops IPv4 as well, which is told of the objects. So does a rule.
+    // A policy or a rule that drops everything also stops IPv4; the objects already report that.
     const isAnyAccepted = chain.rules.some(({ effect }) => effect.kind === "accept");
     const policy = isAnyAccepted ? hook.policy : "accept";
     return dropsIn({ place, name, hook: { ...hook, policy } }, chain.rules.filter(isOfArp), interfaces);

@@ -10,7 +10,7 @@ import {
   arpIgnoring,
   describeSysctlStep,
   endingTimeouts,
-  isDeafInVpc,
+  isArpIgnoredInVpc,
   isForwarding,
   planSysctls,
   type SysctlStep,
@@ -45,7 +45,7 @@ export const sysctlPlanner: SubsystemPlanner<ObservedNetwork, SysctlStep> = {
 
 function notices(program: Program, observed: ObservedNetwork, isOff: boolean): readonly Degradation[] {
   const ignoring = arpIgnoring(program, observed);
-  const isDeaf = isDeafInVpc(program, observed);
+  const isArpIgnored = isArpIgnoredInVpc(program, observed);
   const ending = endingTimeouts(program, observed);
   return [
     ...(isOff
@@ -56,8 +56,8 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
           },
         ]
       : []),
-    ...(ignoring.length > 0 || isDeaf
-      ? [{ reason: "ArpIgnored" as const, message: arpText(program, ignoring, isDeaf) }]
+    ...(ignoring.length > 0 || isArpIgnored
+      ? [{ reason: "ArpIgnored" as const, message: arpText(program, ignoring, isArpIgnored) }]
       : []),
     ...(ending.length > 0
       ? [
@@ -70,12 +70,16 @@ function notices(program: Program, observed: ObservedNetwork, isOff: boolean): r
   ];
 }
 
-function arpText({ vpcInterface }: Program, ignoring: readonly InterfaceName[], isDeaf: boolean): string {
+function arpText(
+  { vpcInterface }: Program,
+  ignoring: readonly InterfaceName[],
+  isArpIgnored: boolean,
+): string {
   return [
     ...(ignoring.length > 0
       ? [`arp_ignore stops ${ignoring.join()} from answering ARP for some addresses`]
       : []),
-    ...(isDeaf ? [`arp_ignore=8 stops ${vpcInterface} from answering ARP`] : []),
+    ...(isArpIgnored ? [`arp_ignore=8 stops ${vpcInterface} from answering ARP`] : []),
   ].join("; ");
 }
 

@@ -64,7 +64,7 @@ const answersAddresses: ReadonlySet<number> = new Set([1, 3]);
 const answersInSubnet = 2;
 
 /** True if the VPC interface answers no ARP at all, so that pods do not find the gateway. */
-export function isDeafInVpc(
+export function isArpIgnoredInVpc(
   { vpcInterface, family: { sysctls } }: Program,
   observed: ObservedNetwork,
 ): boolean {
@@ -77,7 +77,7 @@ export function endingTimeouts({ family }: Program, observed: ObservedNetwork): 
   return family.sysctls.flowTimeouts.filter((key) => observed.sysctls.get(key) === 0);
 }
 
-/** The kernel takes higher values, and those from 4 to 7, for 0. */
+/** The kernel treats 4 to 7 and values above 8 like 0. */
 const answersNone = 8;
 
 /** The step as a change for people, as a `sysctl` command. */

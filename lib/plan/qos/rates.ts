@@ -5,16 +5,16 @@ import { bytesOf, type HtbClass, ticksOf } from "../../tc/htb-class.ts";
 
 /** Without a limit: 1 Tbit/s in bytes a second. */
 export const unlimited = 125_000_000_000;
-/** What a class may send although its parent is over its limit, if the parent's children may ask for too much. */
+/** The guaranteed `rate` of a class whose siblings' limits together exceed the parent's. */
 const smallRate = 1_000;
-/** Of a small rate, and at least of every other. */
+/** Burst of a class with a small rate, and the least burst of any other class. */
 const smallBurst = 65_536;
 /** Of the rate in the time of a default burst. */
 const burstSeconds = 0.001;
 /** A policer needs more: what is too much is lost at once. */
 const policeBurst = 131_072;
 const policeBurstSeconds = 0.02;
-/** Rate and burst of a policer together: the kernel multiplies them with a second in nanoseconds, in 64 bits. */
+/** The most of rate + burst of a policer: the kernel multiplies the sum by 10^9 in 64 bits. */
 const maxTokens = 18_446_744_073;
 /** The queue of a class, as time at its rate. */
 const queueSeconds = 0.05;

@@ -78,8 +78,8 @@ class FakeRuleset implements PlainRuleset<Cells, Payload>, CommitJournal {
     const error = new GatewayError("netlink-failed", end);
     if (end === "lost") throw error;
     const isStale = known?.stamp !== undefined && known.stamp !== (await this.#now());
-    if (isStale || end === "raced") return { failure: { kind: "raced", error }, isReadingTrue: false };
-    if (end === "refused") return { failure: { kind: "refused", error }, isReadingTrue: true };
+    if (isStale || end === "raced") return { failure: { kind: "raced", error }, isReadingValid: false };
+    if (end === "refused") return { failure: { kind: "refused", error }, isReadingValid: true };
     this.#commit(step.key, step.value);
     if (end === "lost after") throw error;
     return { written: step };

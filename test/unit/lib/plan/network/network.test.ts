@@ -19,7 +19,7 @@ import {
   arpIgnoring,
   describeSysctlStep,
   endingTimeouts,
-  isDeafInVpc,
+  isArpIgnoredInVpc,
   isForwarding,
   planSysctls,
 } from "../../../../../lib/plan/network/sysctls.ts";
@@ -732,9 +732,9 @@ t.test("sysctls", async (t) => {
   }
   sysctls.set("net.ipv4.conf.all.arp_ignore", 2);
   t.same(arpIgnoring(program, { ...on, sysctls }), ["net1", "net2"]);
-  t.notOk(isDeafInVpc(program, { ...on, sysctls }), "pods ask for the interface's own address");
+  t.notOk(isArpIgnoredInVpc(program, { ...on, sysctls }), "pods ask for the interface's own address");
   sysctls.set("net.ipv4.conf.eth0.arp_ignore", 8);
-  t.ok(isDeafInVpc(program, { ...on, sysctls }));
+  t.ok(isArpIgnoredInVpc(program, { ...on, sysctls }));
 
   const udp = "net.netfilter.nf_conntrack_udp_timeout";
   t.same(endingTimeouts(program, { ...on, sysctls: new Map([[udp, 1]]) }), []);

@@ -10,7 +10,7 @@ const senderBytes = 12;
 const field = { sender: 0, senderLength: 8, vectors: 16, vectorCount: 24, received: 56 } as const;
 
 /** The messages of one recvmmsg(2), each with its own buffer. */
-export class Lot {
+export class ReceiveBatch {
   readonly #size: number;
   readonly #messageBytes: number;
   readonly #messages: Uint8Array;
