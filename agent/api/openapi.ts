@@ -38,7 +38,11 @@ export function swaggerOptions(version: string, streamed: readonly TSchema[]): S
       servers: [{ url: "/", description: "The agent that serves this document" }],
       components: {
         securitySchemes: {
-          token: { type: "http", scheme: "bearer", description: "The content of NATGW_TOKEN_FILE" },
+          token: {
+            type: "http",
+            scheme: "bearer",
+            description: "A bearer token that NATGW_TOKEN_FILE admits",
+          },
           clientCertificate: {
             type: "mutualTLS",
             description: "Signed by the CA of NATGW_TLS_CLIENT_CA_FILE",

@@ -96,7 +96,7 @@ function eipsOf({ held, heard }: EipEvidence): Finding | undefined {
   if (heard >= held) return undefined;
   return {
     result: "uncertain",
-    detail: `no flow with packets from outside now: ${held - heard} of ${counted(held, "EIP")}; the gateway cannot see whether they answer there`,
+    detail: `${held - heard} of ${counted(held, "EIP")} without a flow with packets from outside now; the gateway cannot see whether they are reachable from there`,
     remedy: "ask from a host outside: arping -I DEVICE EIP",
   };
 }

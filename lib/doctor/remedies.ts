@@ -78,7 +78,7 @@ export const degradedRemedies: Readonly<Record<Degradation["reason"], Remedy>> =
     "PUT the full set: single writes alone do not open the gate of a new namespace, except 5 s after the last one that follows Kube-OVN's init; see the other reasons in the list",
     "send the full set: natgwctl apply -f FILE",
   ),
-  UntranslatedForwarded: uncertain("gate", "a kernel with nf_tables", "use a kernel with nf_tables"),
+  UntranslatedForwarded: uncertain("gate", "use a kernel with nf_tables"),
   ForwardingOff: failed("forwarding", "allow the pod to set it", "allow the pod to set ip_forward"),
   InterfaceMissing: failed("interfaces", "add the interface; repair the link", "add the interface"),
   InterfaceDown: failed("interfaces", "add the interface; repair the link", "repair the link"),

@@ -64,7 +64,9 @@ export class Bodies {
       return await this.#collect(request, payload, Number.isNaN(declared) ? undefined : declared);
     } catch (cause) {
       if (cause instanceof GatewayError) throw cause;
-      throw new GatewayError("malformed-json", "The body ended before its time", { cause });
+      throw new GatewayError("malformed-json", "The connection ended before the whole body was received", {
+        cause,
+      });
     }
   }
 

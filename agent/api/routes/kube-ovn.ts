@@ -163,7 +163,7 @@ async function writeObjects(
   if (first !== undefined) return failure(first);
   return outcome === "settled"
     ? success
-    : failure("the call is stored, but the kernel does not have it in time");
+    : failure("the call is stored, but the kernel was not updated in time; the agent goes on trying");
 }
 
 /** Why an object is not Programmed, as far as that is a failure. */

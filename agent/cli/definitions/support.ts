@@ -52,7 +52,7 @@ export function support(program: Command, run: Run): void {
     program,
     "support",
     "bugreport",
-    "Collects what a bug report needs into one archive; secrets are left out. -o names its file; - is standard output. Where no agent answers on the socket, it has what natgwctl can read without one (exit code 3).",
+    "Collects the data for a bug report in one archive; secrets are left out. -o FILE names the archive, -o - writes it to standard output. If no agent answers on the socket, it has what natgwctl can read itself (exit code 3).",
     [
       ["natgwctl bugreport -o report.tgz", "a file"],
       ["kubectl exec POD -- natgwctl bugreport -o - > report.tgz", "out of a pod"],
