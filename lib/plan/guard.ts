@@ -4,7 +4,8 @@
  */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
-import { type Program, ruledEips } from "../model/program.ts";
+import type { ObjectId } from "../model/names.ts";
+import { type Program, type ProgramDnat, ruledEips } from "../model/program.ts";
 import { concatText } from "../nftables/maps.ts";
 import {
   type ByGuardSet,
@@ -63,14 +64,18 @@ export function* compareGuardChunked(
   return { add, remove };
 }
 
-/** From one part of a program to another, where the whole that `to` is a part of has these users. */
+/**
+ * From one part of a program to another, where the whole that `to` is a part of has these users. Backends of DNATs that are the
+ * same in both are not looked at.
+ */
 export function compareGuardPart(
   from: Program,
   to: Program,
   users: GuardUsers,
   has: (set: GuardSet, key: string) => boolean,
 ): GuardDifference {
-  const [were, are] = [wantedGuard(from), wantedGuard(to)];
+  const [before, after] = withoutSameDnats(from, to);
+  const [were, are] = [wantedGuard(before), wantedGuard(after)];
   return {
     add: byGuardSet((set) => [...are[set].keys()].filter((key) => !has(set, key))),
     remove: byGuardSet((set) =>
@@ -100,8 +105,9 @@ export class GuardUsers {
 
   /** A part of the program changed. */
   update(from: Program, to: Program): void {
-    runSync(this.#count(from, -1));
-    runSync(this.#count(to, 1));
+    const [before, after] = withoutSameDnats(from, to);
+    runSync(this.#count(before, -1));
+    runSync(this.#count(after, 1));
   }
 
   isUsed(set: GuardSet, key: string): boolean {
@@ -122,6 +128,29 @@ export class GuardUsers {
       else counts.set(key, count);
     });
   }
+}
+
+/** Both without the DNATs that have the same backends in both: a part has all DNATs of an EIP, and few of them changed. */
+function withoutSameDnats(from: Program, to: Program): readonly [from: Program, to: Program] {
+  const others = new Map(to.dnats.map((dnat) => [dnat.id, dnat]));
+  const same = new Set<ObjectId>();
+  for (const dnat of from.dnats) if (hasSameBackends(dnat, others.get(dnat.id))) same.add(dnat.id);
+  const changedOf = (program: Program) => ({
+    ...program,
+    dnats: program.dnats.filter(({ id }) => !same.has(id)),
+  });
+  return [changedOf(from), changedOf(to)];
+}
+
+function hasSameBackends(one: ProgramDnat, other: ProgramDnat | undefined): boolean {
+  return (
+    one.protocol === other?.protocol &&
+    one.backends.length === other.backends.length &&
+    one.backends.every(({ ip, port }, at) => {
+      const { [at]: same } = other.backends;
+      return same?.ip === ip && same.port === port;
+    })
+  );
 }
 
 /** True for packets from the VPC that the guard drops if conntrack calls them INVALID. */
