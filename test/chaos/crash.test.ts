@@ -134,7 +134,11 @@ for (const dataplane of dataplanes) {
       });
       // The journal's last page has room for a few more.
       for (let n = 0; n < 100; n++) {
-        const { status } = await gw.api.put("fips/21", { eip: "eip-21", internalIp: `10.0.9.${n + 1}` }, "");
+        const { status } = await gw.api.put(
+          "fips/21",
+          { eip: "eip-21", internalIp: `10.0.1.${n + 100}` },
+          "",
+        );
         if (status === 503) break;
       }
       await expectRefusedAndWhole(t, gw);
@@ -163,7 +167,7 @@ for (const dataplane of dataplanes) {
     await t.test("a state that is damaged", async (t) => {
       const gw = await Gateway.start(t, dataplane);
       t.equal((await gw.api.putSet(base)).status, 200);
-      t.equal((await gw.api.put("fips/21", { eip: "eip-21", internalIp: "10.0.9.21" })).status, 200);
+      t.equal((await gw.api.put("fips/21", { eip: "eip-21", internalIp: "10.0.1.21" })).status, 200);
       const stream = await gw.host("outside").open(tcp("203.0.113.10"));
       const journal = join(gw.agentOptions.stateDirectory, "state.journal");
       const spare = join(gw.agentOptions.stateDirectory, "..", "spare");
@@ -201,14 +205,14 @@ for (const dataplane of dataplanes) {
       await expectKernelEqual(t, gw, new Map([["steady", "10.0.1.5"]]));
 
       await rm(gw.agentOptions.stateDirectory, { recursive: true });
-      t.equal((await gw.api.put("fips/22", { eip: "eip-22", internalIp: "10.0.9.22" })).status, 200);
+      t.equal((await gw.api.put("fips/22", { eip: "eip-22", internalIp: "10.0.1.22" })).status, 200);
       await gw.agent.kill();
       await gw.startAgent().whenReady();
       t.same(
         await desiredFips(gw),
         new Map([
           ["steady", "10.0.1.5"],
-          ["22", "10.0.9.22"],
+          ["22", "10.0.1.22"],
         ]),
         "a removed state is written again",
       );
@@ -220,7 +224,7 @@ for (const dataplane of dataplanes) {
 /** A write gets 503 and leaves nothing; damage by other programs is repaired all the same. */
 async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   const before = await desiredFips(gw);
-  const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" }, "");
+  const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.1.31" }, "");
   t.match(refused, { status: 503, body: { code: "storage-unavailable" } }, "a write is refused");
   // The audit log is on that disk too, and is written after the answer.
   const reasons = (await degradedReasons(gw)).filter((reason) => reason !== "AuditLogFailing");
@@ -235,7 +239,7 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
 
 /** Writes are accepted again automatically. */
 async function expectWellAgain(t: Test, gw: Gateway): Promise<void> {
-  t.equal((await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.9.31" })).status, 200);
+  t.equal((await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.1.31" })).status, 200);
   await until("nothing to be degraded", async () => (await degradedReasons(gw)).length === 0);
   await expectTraffic(t, gw);
   await gw.expectConverged(t);

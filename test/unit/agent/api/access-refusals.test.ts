@@ -89,7 +89,8 @@ const starts: Readonly<Record<string, () => unknown>> = {
     said.push(messageOf(refusedAddress("0.0.0.0")));
     return refusedSetting({ NATGW_LISTEN: "0.0.0.0:9477" });
   },
-  "`NATGW_LISTEN` with a name": () => refusedSetting({ NATGW_LISTEN: "gateway.example:9477" }),
+  "`NATGW_LISTEN` with a host name other than `localhost`": () =>
+    refusedSetting({ NATGW_LISTEN: "gateway.example:9477" }),
   "`NATGW_LISTEN` with an address of the external interface": () => refusedAddress("203.0.113.2"),
   "`NATGW_LISTEN` with an EIP, however it is bound": () => refusedAddress("203.0.113.10"),
   "`NATGW_LISTEN` with BGP's port 179": () => refusedAddress("10.0.1.254", 179),

@@ -126,7 +126,10 @@ t.test("calls store, wait until Programmed or gone, and say what is wrong", asyn
   t.equal(await call(api), "200 err an operation is missing\nexit 1\n");
 
   api.board.outcome = "timeout";
-  t.match(await call(api, "floating-ip-del", "203.0.113.10"), /^200 err .* in time\nexit 1\n$/);
+  t.match(
+    await call(api, "floating-ip-del", "203.0.113.10"),
+    /^200 err .* in time; the agent goes on trying\nexit 1\n$/,
+  );
   t.match(api.board.waited.at(-1), { programmed: [], gone: ["fips/203.0.113.10"] });
   t.equal(api.state.current.desired.fips.size, 0, "it is stored");
   api.board.outcome = "stopping";
