@@ -7,6 +7,7 @@ import { besideConfined, type Confinement, confined } from "../support/confineme
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
 import { agentContainer, environmentOf, probesOf } from "../support/manifests.ts";
+import { testName } from "../support/namespaces.ts";
 import { run } from "../support/run.ts";
 import { plantToken } from "../support/secrets.ts";
 import { eip, gateway, outsideTcp, tcp } from "../support/targets.ts";
@@ -83,7 +84,8 @@ for (const dataplane of dataplanes) {
       // NET_ADMIN is capability 12, NET_RAW 13.
       t.match(status, /^CapEff:\t0000000000003000$/m);
       t.match(status, /^NoNewPrivs:\t1$/m);
-      for (const path of ["/x", "/etc/x", "/run/x", "/tmp/x", "/var/lib/x", "/proc/sys/net/ipv4/ip_forward"])
+      const files = ["", "/etc", "/run", "/tmp", "/var/lib"].map((parent) => `${parent}/${testName("x")}`);
+      for (const path of [...files, "/proc/sys/net/ipv4/ip_forward"])
         await t.rejects(beside(["sh", "-c", `echo 1 >${path}`]), /Read-only file system/, path);
     });
 
