@@ -26,7 +26,7 @@
 import type { Chunked } from "../chunked.ts";
 import { isSameSetChunked } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
-import type { DefinitionLines } from "./definition-lines.ts";
+import { type DefinitionLines, isSameDefinition } from "./definition-lines.ts";
 import type { Counted } from "./definition-messages.ts";
 import { field } from "./fields.ts";
 import type { ElementMap } from "./maps.ts";
@@ -84,7 +84,7 @@ export function* isSameAccountingChunked(
   other: ObservedAccounting,
 ): Chunked<boolean> {
   if (one === other) return true;
-  if (one.definition?.join("\n") !== other.definition?.join("\n")) return false;
+  if (!isSameDefinition(one.definition, other.definition)) return false;
   return (
     (yield* isSameSetChunked(one.eips, other.eips)) && (yield* isSameSetChunked(one.strays, other.strays))
   );

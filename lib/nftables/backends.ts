@@ -20,7 +20,7 @@ import { isSameMap } from "../memoize.ts";
 import type { Ip } from "../model/ip.ts";
 import type { ProgramDnat } from "../model/program.ts";
 import type { Backend, Protocol } from "../model/schema.ts";
-import type { DefinitionLines } from "./definition-lines.ts";
+import { type DefinitionLines, isSameDefinition } from "./definition-lines.ts";
 import { hashSeed } from "./expressions.ts";
 import { tableLabel } from "./family.ts";
 import { type Field, field } from "./fields.ts";
@@ -59,7 +59,7 @@ export interface ObservedBackends {
 export function isSameBackends(one: ObservedBackends, other: ObservedBackends): boolean {
   return (
     one === other ||
-    (one.definition?.join("\n") === other.definition?.join("\n") &&
+    (isSameDefinition(one.definition, other.definition) &&
       isSameMap(one.elements, other.elements) &&
       isSameMap(one.chains, other.chains))
   );

@@ -33,6 +33,13 @@ import {
 /** `undefined`: the table does not exist. */
 export type DefinitionLines = readonly string[] | undefined;
 
+export function isSameDefinition(one: DefinitionLines, other: DefinitionLines): boolean {
+  return (
+    one === other ||
+    (one?.length === other?.length && one?.every((line, at) => line === other?.[at]) === true)
+  );
+}
+
 /**
  * Which attributes of a message to read. Handles, use counts and informational attributes of newer kernels are left
  * out.

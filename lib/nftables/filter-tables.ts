@@ -4,7 +4,7 @@ import { isSameMap, memoizeLast } from "../memoize.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetlinkMessage } from "../netlink/message.ts";
 import type { apiCounter } from "./api-guard.ts";
-import { type DefinitionLines, linesOf } from "./definition-lines.ts";
+import { type DefinitionLines, isSameDefinition, linesOf } from "./definition-lines.ts";
 import {
   type Counted,
   deleteTable,
@@ -53,9 +53,7 @@ export interface ObservedFilterTables {
 export function isSameFilterTables(one: ObservedFilterTables, other: ObservedFilterTables): boolean {
   return (
     one === other ||
-    (allFilterTables.every(
-      (name) => one.definitions[name]?.join("\n") === other.definitions[name]?.join("\n"),
-    ) &&
+    (allFilterTables.every((name) => isSameDefinition(one.definitions[name], other.definitions[name])) &&
       guardSetNames.every((set) => isSameMap(one.elements[set], other.elements[set])))
   );
 }

@@ -24,7 +24,7 @@
 import { isSameMap } from "../memoize.ts";
 import type { Cidr } from "../model/ip.ts";
 import type { InterfaceName } from "../model/names.ts";
-import type { DefinitionLines } from "./definition-lines.ts";
+import { type DefinitionLines, isSameDefinition } from "./definition-lines.ts";
 import type { RateLimit } from "./expressions.ts";
 import { field } from "./fields.ts";
 import type { ElementMap } from "./maps.ts";
@@ -99,8 +99,7 @@ export const noQosTable: ObservedQosTable = { definition: undefined, elements: n
 export function isSameQosTable(one: ObservedQosTable, other: ObservedQosTable): boolean {
   return (
     one === other ||
-    (one.definition?.join("\n") === other.definition?.join("\n") &&
-      isSameMap(one.elements, other.elements, isSameMap))
+    (isSameDefinition(one.definition, other.definition) && isSameMap(one.elements, other.elements, isSameMap))
   );
 }
 

@@ -5,7 +5,6 @@
  * - Counters of EIPs that stay are never lost by a write: a table that is made again begins where the last one was.
  * - Elements are read once. Then the journal of commits tells whether another program touched the table.
  */
-
 import { stabilizeChunked } from "../../../lib/memoize.ts";
 import type { GatewayError } from "../../../lib/model/errors.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
@@ -19,7 +18,11 @@ import {
   type ObservedAccounting,
   type RawCounts,
 } from "../../../lib/nftables/accounting.ts";
-import { type DefinitionLines, DefinitionReader } from "../../../lib/nftables/definition-lines.ts";
+import {
+  type DefinitionLines,
+  DefinitionReader,
+  isSameDefinition,
+} from "../../../lib/nftables/definition-lines.ts";
 import {
   accountingLines,
   accountingSetLines,
@@ -42,6 +45,7 @@ import { KeptReading } from "../nftables/kept-reading.ts";
 import { OwnCommits } from "../nftables/own-commits.ts";
 import { allChains, allTables, contentsOf, forget, orUndefinedWhereGone } from "../nftables/read.ts";
 import { refusalError, staleError } from "../nftables/refusal.ts";
+import { Rendering } from "../nftables/rendering.ts";
 import { TableCommits } from "../nftables/table-commits.ts";
 import { hasNftables, type Outcome, readGeneration } from "../nftables/transaction.ts";
 import { readEips, readRawCounts } from "./elements.ts";
@@ -106,8 +110,7 @@ class Driver implements AccountingDriver {
   #last: ObservedAccounting | undefined;
   /** As last read, without those of EIPs that were removed since. */
   #counts: RawCounts = new Map();
-  /** How this kernel dumps a definition that it was given, if that differs from what the agent expects. */
-  #rendering: { readonly sent: readonly string[]; readonly dumped: string } | undefined;
+  readonly #rendering = new Rendering();
 
   constructor({ netlink, journal, ownCommits, nowMs }: Required<AccountingDriverOptions>) {
     this.#netlink = netlink;
@@ -242,8 +245,7 @@ class Driver implements AccountingDriver {
     if (reader.lines === undefined) return undefined;
     await dump(allChains);
     for (const request of contentsOf(accountingTable)) await dump(request);
-    const { lines } = reader;
-    return lines !== undefined && this.#rendering?.dumped === lines.join("\n") ? this.#rendering.sent : lines;
+    return this.#rendering.recognize(reader.lines);
   }
 
   /** Learns how this kernel dumps the table: reads it right after its creation, and ignores that if another program committed since. */
@@ -253,7 +255,8 @@ class Driver implements AccountingDriver {
     if (dumped === undefined || (await readGeneration(this.#netlink, signal)) !== this.#reading.generation)
       return;
     const sent = accountingLines(definition);
-    if (dumped.join("\n") !== sent.join("\n")) this.#rendering = { sent, dumped: dumped.join("\n") };
+    // What was recognized is no longer as the kernel dumps it.
+    if (!isSameDefinition(dumped, sent)) this.#rendering.learn(sent, dumped);
   }
 }
 

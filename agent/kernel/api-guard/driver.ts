@@ -5,7 +5,11 @@ import type { ApiGuard } from "../../../lib/model/api-guard.ts";
 import { GatewayError } from "../../../lib/model/errors.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
 import { apiCounter, apiTable, encodeApiTable } from "../../../lib/nftables/api-guard.ts";
-import { type DefinitionLines, DefinitionReader } from "../../../lib/nftables/definition-lines.ts";
+import {
+  type DefinitionLines,
+  DefinitionReader,
+  isSameDefinition,
+} from "../../../lib/nftables/definition-lines.ts";
 import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import { inetNumber, inFamily } from "../../../lib/nftables/wire.ts";
 import { type ApiGuardObserved, planApiTable } from "../../../lib/plan/api-guard/planner.ts";
@@ -90,7 +94,7 @@ export function createApiGuardDriver({
 }
 
 function isSame(one: ApiGuardObserved, other: ApiGuardObserved): boolean {
-  return one.hasNftables === other.hasNftables && one.definition?.join("\n") === other.definition?.join("\n");
+  return one.hasNftables === other.hasNftables && isSameDefinition(one.definition, other.definition);
 }
 
 async function readDefinition(netlink: ConversingConnection, signal: AbortSignal): Promise<Reading> {

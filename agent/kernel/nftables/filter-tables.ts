@@ -1,14 +1,8 @@
 /** The tables of guard and gates: reads them, and makes them what a plan says. */
-
-import {
-  type DefinitionLines,
-  DefinitionReader,
-  readableSets,
-} from "../../../lib/nftables/definition-lines.ts";
+import { DefinitionReader, readableSets } from "../../../lib/nftables/definition-lines.ts";
 import {
   allFilterTables,
   byFilterTable,
-  type FilterTable,
   filterTableNames,
 } from "../../../lib/nftables/filter-table-names.ts";
 import {
@@ -32,6 +26,7 @@ import { KeptReading } from "./kept-reading.ts";
 import { OwnCommits } from "./own-commits.ts";
 import { allChains, allTables, contentsOf, forget, readMap } from "./read.ts";
 import { readDropsOf } from "./read-drops.ts";
+import { Rendering } from "./rendering.ts";
 import { rereadElements } from "./reread.ts";
 import { hasNftables, type Outcome, readGeneration } from "./transaction.ts";
 
@@ -71,11 +66,7 @@ const timeoutMs = 10_000;
 
 export class FilterTables implements FilterTablesDriver {
   readonly #netlink: ConversingConnection;
-  /** How this kernel dumps a table that it was given, if it uses other attributes than the agent. */
-  readonly #renderings = new Map<
-    FilterTable,
-    { readonly sent: readonly string[]; readonly dumped: string }
-  >();
+  readonly #renderings = byFilterTable(() => new Rendering());
   readonly #kept: KeptReading<ObservedFilterTables, FilterTablesTransaction>;
 
   constructor(netlink: ConversingConnection, ownCommits = new OwnCommits()) {
@@ -149,7 +140,7 @@ export class FilterTables implements FilterTablesDriver {
   }
 
   #recognizeAll(definitions: ObservedFilterTables["definitions"]): ObservedFilterTables["definitions"] {
-    return byFilterTable((name) => this.#recognize(name, definitions[name]));
+    return byFilterTable((name) => this.#renderings[name].recognize(definitions[name]));
   }
 
   async #readDefinitions(signal: AbortSignal): Promise<ObservedFilterTables["definitions"]> {
@@ -179,17 +170,7 @@ export class FilterTables implements FilterTablesDriver {
     if ((await readGeneration(this.#netlink, signal)) !== this.#kept.generation) return;
     for (const name of allFilterTables) {
       const make = definitions[name]?.make;
-      if (make !== undefined)
-        this.#renderings.set(name, { sent: filterTableLines(name, make), dumped: textOf(dumped[name]) });
+      if (make !== undefined) this.#renderings[name].learn(filterTableLines(name, make), dumped[name]);
     }
   }
-
-  #recognize(name: FilterTable, lines: DefinitionLines): DefinitionLines {
-    const known = this.#renderings.get(name);
-    return lines !== undefined && known?.dumped === textOf(lines) ? known.sent : lines;
-  }
-}
-
-function textOf(lines: DefinitionLines): string {
-  return lines?.join("\n") ?? "";
 }

@@ -1,11 +1,7 @@
 /** The plain ruleset of nftables with guard and gate: reads everything, or the elements that changed. */
 import { type Chunked, everyNth } from "../../../lib/chunked.ts";
 import { type Commit, touchedKeys } from "../../../lib/nftables/commits.ts";
-import {
-  type DefinitionLines,
-  definitionLines,
-  readableMaps,
-} from "../../../lib/nftables/definition-lines.ts";
+import { definitionLines, isSameDefinition, readableMaps } from "../../../lib/nftables/definition-lines.ts";
 import { isElementMessage } from "../../../lib/nftables/encode-elements.ts";
 import { encodeTransactionChunked, type TableTransaction } from "../../../lib/nftables/encode-transaction.ts";
 import { type FilterTablesTransaction, isSameFilterTables } from "../../../lib/nftables/filter-tables.ts";
@@ -21,6 +17,7 @@ import type { Run } from "../run.ts";
 import type { FilterTablesDriver } from "./filter-tables.ts";
 import { listOthers, readForeign, readTable } from "./read.ts";
 import { guardOrGate, refusalError, staleError, stepResult } from "./refusal.ts";
+import { Rendering } from "./rendering.ts";
 import { maxReadByKey, rereadElements } from "./reread.ts";
 import { type Outcome, readGeneration, transact } from "./transaction.ts";
 
@@ -43,8 +40,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
   readonly #netlink: ConversingConnection;
   readonly #run: Run;
   readonly #filterTables: FilterTablesDriver;
-  /** How this kernel dumps a definition that it was given, if it uses other attributes than the agent. */
-  #rendering: { readonly sent: DefinitionLines; readonly dumped: string } | undefined;
+  readonly #rendering = new Rendering();
 
   constructor({ netlink, run, filterTables }: Required<RulesetOptions>) {
     this.#netlink = netlink;
@@ -123,7 +119,7 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   isSame(one: NftablesObserved, other: NftablesObserved): boolean {
     return (
-      one.table.definition?.join("\n") === other.table.definition?.join("\n") &&
+      isSameDefinition(one.table.definition, other.table.definition) &&
       mapNames.every((map) => one.table.elements[map] === other.table.elements[map]) &&
       isSameFilterTables(one.filterTables, other.filterTables) &&
       (one.foreign === other.foreign || one.foreign.join("\n") === other.foreign.join("\n"))
@@ -132,11 +128,11 @@ export class NftablesRuleset implements PlainRuleset<NftablesObserved, NftablesP
 
   /** A reading right after a definition was created, before any other write, shows how this kernel dumps that definition. */
   recognize(read: NftablesObserved, written: readonly NftablesStep[]): NftablesObserved {
-    const dumped = read.table.definition?.join("\n") ?? "";
+    const dumped = read.table.definition;
     const made = transactionsOf(written).findLast(({ definition }) => definition !== undefined)?.definition;
-    if (made !== undefined) this.#rendering = { sent: definitionLines(made.make), dumped };
-    if (this.#rendering?.dumped !== dumped) return read;
-    return { ...read, table: { ...read.table, definition: this.#rendering.sent } };
+    if (made !== undefined) this.#rendering.learn(definitionLines(made.make), dumped);
+    const definition = this.#rendering.recognize(dumped);
+    return definition === dumped ? read : { ...read, table: { ...read.table, definition } };
   }
 
   #reread(before: Elements, keys: ReadonlyMap<MapName, ReadonlySet<string>>, signal: AbortSignal) {

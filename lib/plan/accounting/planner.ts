@@ -1,6 +1,7 @@
 /** The accounting subsystem: the table that counts the traffic of each EIP. */
 import { type Chunked, filterChunked, runSync } from "../../chunked.ts";
 import type { ObservedAccounting } from "../../nftables/accounting.ts";
+import { isSameDefinition } from "../../nftables/definition-lines.ts";
 import { accountingLines } from "../../nftables/encode-accounting.ts";
 import { catchAll } from "../../nftables/maps.ts";
 import type { PlanInput } from "../plan-input.ts";
@@ -60,8 +61,7 @@ function* compareAccounting(
   }
   // An element for every other address is never ours, and cannot be deleted like one with a key.
   const isSame =
-    observed.definition?.join("\n") === accountingLines(definition).join("\n") &&
-    !observed.eips.has(catchAll);
+    isSameDefinition(observed.definition, accountingLines(definition)) && !observed.eips.has(catchAll);
   if (!isSame) {
     const make = { make: definition, isReplaced: isPresent };
     return { build: [accountingStep({ definition: make, add: [...eips] })], remove: [] };

@@ -2,7 +2,7 @@
 import type { ApiGuard } from "../../model/api-guard.ts";
 import type { Change } from "../../model/change.ts";
 import { apiTable, apiTableLines } from "../../nftables/api-guard.ts";
-import type { DefinitionLines } from "../../nftables/definition-lines.ts";
+import { type DefinitionLines, isSameDefinition } from "../../nftables/definition-lines.ts";
 import { type SubsystemPlanner, subsystemPlan } from "../subsystem.ts";
 
 /** What the kernel holds. */
@@ -36,7 +36,7 @@ export function planApiTable(
   guard: ApiGuard,
   { hasNftables, definition }: ApiGuardObserved,
 ): { readonly step: ApiGuardStep; readonly change: Change } | undefined {
-  if (!hasNftables || definition?.join("\n") === apiTableLines(guard)?.join("\n")) return undefined;
+  if (!hasNftables || isSameDefinition(definition, apiTableLines(guard))) return undefined;
   const isReplaced = definition !== undefined;
   const text = `table inet ${apiTable} { tcp dport { ${guard.ports.join(", ")} } drop${exceptions(guard)} }`;
   return { step: { isReplaced }, change: { action: isReplaced ? "replace" : "add", subsystem: "api", text } };

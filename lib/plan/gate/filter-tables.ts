@@ -12,7 +12,7 @@ import { type Chunked, forEachChunked, runSync } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { InterfaceName } from "../../model/names.ts";
 import { type Program, ruledEips } from "../../model/program.ts";
-import type { DefinitionLines } from "../../nftables/definition-lines.ts";
+import { type DefinitionLines, isSameDefinition } from "../../nftables/definition-lines.ts";
 import { tableLabel } from "../../nftables/family.ts";
 import { allFilterTables, type FilterTable, filterTableNames } from "../../nftables/filter-table-names.ts";
 import type { FilterInterfaces } from "../../nftables/filter-table-rules.ts";
@@ -155,10 +155,6 @@ function planTable(
   const text = `table ${tableLabel(filterTableNames[name])}${contents}`;
   const subsystem = name === "guard" ? "guard" : "gate";
   return { name, make, isReplaced, change: { action, subsystem, text } };
-}
-
-function isSameDefinition(one: DefinitionLines, other: DefinitionLines): boolean {
-  return one === other || one?.join("\n") === other?.join("\n");
 }
 
 function describe(name: FilterTable, { vpcInterface, outsides, isUnnamed }: FilterInterfaces): string {

@@ -21,6 +21,7 @@ import {
   serviceKey,
 } from "../../nftables/backends.ts";
 import { backendsDefinitionLines } from "../../nftables/decode-backends.ts";
+import { isSameDefinition } from "../../nftables/definition-lines.ts";
 import { tableLabel } from "../../nftables/family.ts";
 import { catchAll } from "../../nftables/maps.ts";
 
@@ -195,8 +196,7 @@ const noBackends: ObservedBackends = { definition: undefined, elements: new Map(
 const nothing: BackendsPlan = { transaction: undefined, changes: [] };
 
 function isDefinitionRight({ definition }: ObservedBackends): boolean {
-  const lines = backendsDefinitionLines();
-  return definition?.length === lines.length && lines.every((line, at) => line === definition[at]);
+  return isSameDefinition(definition, backendsDefinitionLines());
 }
 
 function isAsWanted(chain: string, { key, text }: WantedService, observed: ObservedBackends): boolean {

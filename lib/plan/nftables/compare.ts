@@ -1,7 +1,7 @@
 /** Compares the table with what was read of it. Says what differs, not how to repair it. */
 import { type Chunked, everyNth, runSync } from "../../chunked.ts";
 import type { ObjectId } from "../../model/names.ts";
-import { type DefinitionLines, definitionLines } from "../../nftables/definition-lines.ts";
+import { type DefinitionLines, definitionLines, isSameDefinition } from "../../nftables/definition-lines.ts";
 import { type ByMap, byMap, type Elements, type MapName, mapNames } from "../../nftables/maps.ts";
 import type { WantedTable } from "./layout.ts";
 
@@ -42,7 +42,6 @@ export function* compareTableChunked(
   wanted: WantedTable,
   { definition, elements }: ObservedTable,
 ): Chunked<TableDifference> {
-  const lines = definitionLines(wanted.definition);
   const absent = byMap((): WantedElement[] => []);
   const present = { fip_in: 0, fip_out: 0, dnat_1: 0, dnat_n: 0, snat_r: 0, snat_p: 0, hairpin: 0 };
   yield* wanted.visitChunked((map, key, value, object) => {
@@ -52,8 +51,7 @@ export function* compareTableChunked(
   });
   const surplus = yield* surplusElements(wanted, elements, present);
   return {
-    isDefinitionRight:
-      definition?.length === lines.length && lines.every((line, at) => line === definition[at]),
+    isDefinitionRight: isSameDefinition(definition, definitionLines(wanted.definition)),
     maps: mapNames
       .map((map) => ({ map, absent: absent[map], surplus: surplus.get(map) ?? [] }))
       .filter((part) => part.absent.length > 0 || part.surplus.length > 0),

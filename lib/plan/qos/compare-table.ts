@@ -2,6 +2,7 @@
 import { type Chunked, everyNth } from "../../chunked.ts";
 import type { Change } from "../../model/change.ts";
 import type { ObjectId } from "../../model/names.ts";
+import { isSameDefinition } from "../../nftables/definition-lines.ts";
 import { qosDefinitionLines } from "../../nftables/encode-qos.ts";
 import { catchAll } from "../../nftables/maps.ts";
 import type { ObservedQosTable, QosDefinition } from "../../nftables/qos.ts";
@@ -30,7 +31,7 @@ export function* compareTable(
     if (observed.definition === undefined) return nothing;
     return { ...nothing, step: tableStep([tableChange("remove")], { make: undefined, isReplaced: true }) };
   }
-  const isSame = isSameDefinition(definition, observed);
+  const isSame = isDefinitionRight(definition, observed);
   const remove = new Map<string, readonly string[]>();
   const add = new Map<string, ReadonlyMap<string, string>>();
   const changes: Change[] = [];
@@ -65,12 +66,12 @@ export function* compareTable(
 }
 
 /** An element for every other EIP is never ours, and cannot be deleted like one with a key. */
-function isSameDefinition(
+function isDefinitionRight(
   definition: QosDefinition,
   { definition: lines, elements }: ObservedQosTable,
 ): boolean {
   return (
-    lines?.join("\n") === qosDefinitionLines(definition).join("\n") &&
+    isSameDefinition(lines, qosDefinitionLines(definition)) &&
     !elements.values().some((values) => values.has(catchAll))
   );
 }
