@@ -2,7 +2,6 @@
  * The only way to run a command: argv without a shell, a deadline, and a limit on output. Warnings on stderr are data.
  * An unexpected exit, a hang or truncated output is a `command-failed` error.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
 import { assertNever } from "../../lib/assert-never.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
@@ -62,9 +61,11 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
       maxBuffer,
       stripFinalNewline: false,
       reject: false,
+      // It listens to a dozen signals for each command.
+      cleanup: false,
       ...(signal === undefined ? {} : { cancelSignal: signal }),
     });
-    const result = await withTimeout(subprocess, timeoutMs, signal);
+    const result = await withTimeout(endedWithAgent(subprocess), timeoutMs, signal);
     if (result === undefined) {
       subprocess.stdout.destroy();
       subprocess.stderr.destroy();
@@ -80,6 +81,21 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
       stderr,
     });
   };
+}
+
+const running = new Set<{ kill(): boolean }>();
+process.on("exit", () => {
+  for (const subprocess of running) subprocess.kill();
+});
+
+/** Nobody would end a command that outlives the agent. */
+async function endedWithAgent<T>(subprocess: Promise<T> & { kill(): boolean }): Promise<T> {
+  running.add(subprocess);
+  try {
+    return await subprocess;
+  } finally {
+    running.delete(subprocess);
+  }
 }
 
 /** How a command ended. `details.ending` of the error, if this was not expected. */
@@ -104,16 +120,19 @@ async function withTimeout<T>(
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<T | undefined> {
-  const settled = new AbortController();
-  const killed = signal === undefined ? settled.signal : AbortSignal.any([settled.signal, signal]);
-  const patience = delay(timeoutMs, undefined, { signal: killed })
-    .catch(() => undefined)
-    .then(() => delay(2 * killAfterMs, undefined, { signal: settled.signal }))
-    .catch(() => undefined);
+  const { promise: abandoned, resolve } = Promise.withResolvers<undefined>();
+  const abandon = () => resolve(undefined);
+  let patience = setTimeout(abandon, timeoutMs + 2 * killAfterMs);
+  const onAbort = () => {
+    clearTimeout(patience);
+    patience = setTimeout(abandon, 2 * killAfterMs);
+  };
+  signal?.addEventListener("abort", onAbort);
   try {
-    return await Promise.race([subprocess, patience]);
+    return await Promise.race([subprocess, abandoned]);
   } finally {
-    settled.abort();
+    clearTimeout(patience);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

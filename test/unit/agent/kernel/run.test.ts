@@ -1,6 +1,10 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import { createRun, firstLines } from "../../../../agent/kernel/run.ts";
 import { GatewayError } from "../../../../lib/model/errors.ts";
+import { until } from "../../../support/run.ts";
 
 const sh = (script: string) => ["sh", "-c", script];
 
@@ -68,4 +72,18 @@ t.test("child processes that keep a command's pipes open do not block the caller
   const run = createRun({ timeoutMs: 50 });
   const script = "sleep 6 & exit 0";
   t.match((await failureOf(run(sh(script)))).details, { ending: "hung" });
+});
+
+t.test("a command does not outlive the agent", async (t) => {
+  const file = join(t.testdir({}), "pid");
+  const program = `
+    import { existsSync } from "node:fs";
+    import { createRun } from ${JSON.stringify(new URL("../../../../agent/kernel/run.ts", import.meta.url).href)};
+    void createRun()(["sh", "-c", 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec sleep 30', ${JSON.stringify(file)}]);
+    setInterval(() => existsSync(${JSON.stringify(file)}) && process.exit(7), 10);
+  `;
+  const { status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { timeout: 20_000 });
+  t.equal(status, 7);
+  const pid = readFileSync(file, "utf8").trim();
+  await until("the command to end", () => !existsSync(`/proc/${pid}`));
 });
