@@ -2,6 +2,7 @@
  * What the calls of a controller mean: addresses, rules and routes, as Kube-OVN's operations describe them. Imports
  * nothing of the agent.
  */
+import { fixedRules } from "../fixed-rules.ts";
 import { labAddresses, vpcRoute } from "../lab.ts";
 import type { Call, Pod, Scenario } from "./scenario.ts";
 
@@ -169,21 +170,6 @@ function limitLine(what: string, { rate, priority }: Limited, { vpc, external }:
         ? "all"
         : `${rest[0]} ${rest[1]}`;
   return `limit ${way} ${match} rate ${Math.round(Number(rate) * 1_000_000)} priority ${priority}`;
-}
-
-/** What `iptables-save` prints whatever the objects are. */
-function fixedRules(vpc: string): readonly string[] {
-  return [
-    "nat -A PREROUTING -j DNAT_FILTER",
-    "nat -A DNAT_FILTER -j EXCLUSIVE_DNAT",
-    "nat -A DNAT_FILTER -j SHARED_DNAT",
-    "nat -A POSTROUTING -j SNAT_FILTER",
-    "nat -A SNAT_FILTER -j EXCLUSIVE_SNAT",
-    "nat -A SNAT_FILTER -j SHARED_SNAT",
-    "nat -A SNAT_FILTER -j HAIRPIN_SNAT",
-    "mangle -A PREROUTING -j VPC_MARK",
-    `mangle -A VPC_MARK -i ${vpc} -j MARK --set-xmark 0x1/0x1`,
-  ];
 }
 
 function canonical(cidr: string): string {

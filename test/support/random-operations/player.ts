@@ -6,7 +6,7 @@ import { Correspondent, differenceOf, expectSame, storedOf, Violation } from "./
 import { type Kind, kinds } from "./clashes.ts";
 import { damage, outage, pick, plantForeign } from "./damages.ts";
 import { type Binding, Expectation, planted } from "./expectation.ts";
-import { fixedLines, guardedEips } from "./fixed-rules.ts";
+import { fixedLines, guardedEips } from "./fixed-lines.ts";
 import { readLimits, readNetwork, readTranslations } from "./kernel.ts";
 import { Model, type Window, type Write } from "./model.ts";
 import { type Operation, type Random, Script } from "./script.ts";

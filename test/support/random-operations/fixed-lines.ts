@@ -1,16 +1,9 @@
 /** What a gateway has whatever its objects are. */
+import { fixedRules } from "../fixed-rules.ts";
 import type { DataplaneName, Gateway } from "../gateway.ts";
 
-const chains = [
-  "nat -A PREROUTING -j DNAT_FILTER",
-  "nat -A DNAT_FILTER -j EXCLUSIVE_DNAT",
-  "nat -A DNAT_FILTER -j SHARED_DNAT",
-  "nat -A POSTROUTING -j SNAT_FILTER",
-  "nat -A SNAT_FILTER -j EXCLUSIVE_SNAT",
-  "nat -A SNAT_FILTER -j SHARED_SNAT",
-  "nat -A SNAT_FILTER -j HAIRPIN_SNAT",
-  "mangle -A PREROUTING -j VPC_MARK",
-  "mangle -A VPC_MARK -i eth0 -j MARK --set-xmark 0x1/0x1",
+const iptablesRules = [
+  ...fixedRules("eth0"),
   // Of another program.
   "nat -A POSTROUTING -j FOREIGN",
   "nat -A FOREIGN -d 192.0.2.77/32 -j RETURN",
@@ -18,7 +11,7 @@ const chains = [
 
 /** @param backendCounts how many different numbers of backends DNATs with a list have, with and without affinity */
 export function fixedLines(dataplane: DataplaneName, backendCounts: number): readonly string[] {
-  if (dataplane !== "nftables") return chains;
+  if (dataplane !== "nftables") return iptablesRules;
   return [
     "chain vpc_mark prerouting -150 of 1 rules",
     `chain pre prerouting -100 of ${2 + backendCounts} rules`,
