@@ -14,8 +14,8 @@ import {
 import { ApiClient, type SampleSet } from "../test/support/api-client.ts";
 import { Host, hostProgram } from "../test/support/host.ts";
 import type { Target } from "../test/support/host-program.ts";
+import { nodeInNamespace } from "../test/support/in-namespace.ts";
 import { type HostName, Lab, standingLabs } from "../test/support/lab.ts";
-import { nodeInNamespace } from "../test/support/namespaces.ts";
 import { until } from "../test/support/run.ts";
 import { outsideTcp, outsideUdp, tcp, udp } from "../test/support/targets.ts";
 

@@ -1,6 +1,7 @@
 /** `scripts/lab`: labs for experiments. Each has a name, and several can exist at the same time. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { inNamespace } from "../test/support/in-namespace.ts";
 import {
   type HostName,
   Lab,
@@ -9,7 +10,6 @@ import {
   podAddress,
   standingLabs,
 } from "../test/support/lab.ts";
-import { inNamespace } from "../test/support/namespaces.ts";
 
 const prefix = "natgw-";
 const defaultName = "lab";

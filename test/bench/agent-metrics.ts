@@ -5,7 +5,7 @@ import type { ApiClient } from "../support/api-client.ts";
 export type Metrics = (name: string) => number;
 
 export async function readMetrics(api: ApiClient): Promise<Metrics> {
-  const { body } = await api.call<string>("GET", "/metrics");
+  const body = await api.metrics();
   return (name) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(body)?.[1]);
 }
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { inNamespace } from "../support/namespaces.ts";
+import { inNamespace } from "../support/in-namespace.ts";
 
 const longestMs = 60_000;
 /** A monitor reads the current state before it listens. */

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { hasGroups } from "../../agent/kernel/events/subscription.ts";
-import { inNamespace } from "../support/namespaces.ts";
+import { inNamespace } from "../support/in-namespace.ts";
 import { until } from "../support/run.ts";
 
 interface Event {

@@ -179,7 +179,7 @@ async function inStorm(gw: Gateway, verb: "add" | "delete"): Promise<void> {
 
 /** The value of a metric. 0 if it has none yet. */
 async function metric(gw: Gateway, series: string): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   const line = body.split("\n").find((candidate) => candidate.startsWith(`${series} `));
   return Number(line?.split(" ")[1] ?? 0);
 }

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
-import { inNamespace } from "../support/namespaces.ts";
+import { inNamespace } from "../support/in-namespace.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, tcp } from "../support/targets.ts";
 
@@ -171,6 +171,6 @@ async function refusals(gw: Gateway): Promise<readonly string[]> {
 
 /** How many passes there were. */
 async function passesOf(gw: Gateway): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   return Number(/^natgw_reconcile_duration_seconds_count(?:\{.*\})? (\S+)$/m.exec(body)?.[1]);
 }

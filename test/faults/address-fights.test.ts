@@ -15,8 +15,9 @@ import type { Ip } from "../../lib/model/ip.ts";
 import type { AgentProcess } from "../support/agent-process.ts";
 import type { ApiClient } from "../support/api-client.ts";
 import { Gateway } from "../support/gateway.ts";
+import { runIn } from "../support/in-namespace.ts";
 import { gatewayMacs } from "../support/lab.ts";
-import { run, until } from "../support/run.ts";
+import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway } from "../support/targets.ts";
 import { ArpTape } from "./arp-tape.ts";
 import { startSecondGateway } from "./second-gateway.ts";
@@ -161,8 +162,7 @@ for (const [dataplane, binding] of variants) {
       "with a cut link both gateways take the EIP, and both report the conflict once the link is back",
       async (t) => {
         t.equal((await one.api.put(path, eip(20))).status, 200);
-        const port = (state: string) =>
-          run("ip", ["-n", `${gw.lab.name}-wire`, "link", "set", "gw-out", state]);
+        const port = (state: string) => runIn(`${gw.lab.name}-wire`, ["ip", "link", "set", "gw-out", state]);
         await port("down");
         t.equal((await other.api.put(path, eip(20))).status, 200, "nobody answers for it");
         await port("up");
@@ -253,13 +253,13 @@ async function untilReady(api: ApiClient): Promise<void> {
 }
 
 async function metricOf(api: ApiClient, series: string): Promise<number> {
-  const { body } = await api.call<string>("GET", "/metrics");
+  const body = await api.metrics();
   const line = body.split("\n").find((one) => one.startsWith(`${series} `));
   return Number(line?.slice(series.length) ?? 0);
 }
 
 async function macOf(namespace: string, link: string): Promise<Mac> {
-  const text = await run("ip", ["-n", namespace, "-j", "link", "show", link]);
+  const text = await runIn(namespace, ["ip", "-j", "link", "show", link]);
   const [{ address }] = JSON.parse(text) as [{ readonly address: string }];
   return address as Mac;
 }

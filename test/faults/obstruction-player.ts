@@ -9,9 +9,9 @@
 import t, { type Test } from "tap";
 import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
 import type { Target } from "../support/host-program.ts";
+import { runIn } from "../support/in-namespace.ts";
 import type { HostName } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
-import { run, until } from "../support/run.ts";
+import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, tcp, webDnat } from "../support/targets.ts";
 import { type Command, type FlowName, flowNames, type Obstruction } from "./obstruction.ts";
 
@@ -89,7 +89,7 @@ function isRepaired({ undo }: Obstruction): boolean {
 
 /** How many changes by others the agent has undone. */
 async function repairsOf(gw: Gateway): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   const counts = body.matchAll(/^natgw_drift_repaired_total\{.*\} (\d+)$/gm);
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }
@@ -216,7 +216,6 @@ async function strike(gw: Gateway, commands: readonly Command[]): Promise<void> 
   for (const command of commands) {
     const { at, line } = typeof command === "string" ? { at: "gw" as const, line: command } : command;
     const namespace = at === "wire" ? gw.lab.wire : gw.lab.namespaceOf(at);
-    const [ip = "ip", ...args] = inNamespace(namespace, ["sh", "-ec", line]);
-    await run(ip, args, { env: { GW: gw.lab.namespaceOf("gw") } });
+    await runIn(namespace, ["sh", "-ec", line], { env: { GW: gw.lab.namespaceOf("gw") } });
   }
 }

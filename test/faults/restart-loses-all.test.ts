@@ -225,7 +225,7 @@ function sendersOf(gw: Gateway): Promise<readonly HostStream[]> {
 }
 
 async function driftOf(gw: Gateway, subsystem: string): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   return Number(
     new RegExp(`^natgw_drift_repaired_total\\{subsystem="${subsystem}"\\} (\\S+)$`, "m").exec(body)?.[1] ?? 0,
   );

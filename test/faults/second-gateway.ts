@@ -3,7 +3,7 @@ import type { Test } from "tap";
 import { type AgentOptions, AgentProcess } from "../support/agent-process.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { Lab, vpcRoute, withoutIpv6 } from "../support/lab.ts";
-import { addNamespaces, deleteNamespace, ipBatch } from "../support/namespaces.ts";
+import { addNamespaces, deleteNamespaces, ipBatch } from "../support/namespaces.ts";
 
 export const secondGateway = { external: "203.0.113.253", vpc: "10.0.1.253" } as const;
 
@@ -19,7 +19,7 @@ export async function plugInSecondGateway(t: Test, first: Gateway): Promise<Seco
   const lab = new Lab(`${first.lab.name}b`);
   const namespace = lab.namespaceOf("gw");
   await addNamespaces([namespace]);
-  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(() => deleteNamespaces([namespace]));
   await withoutIpv6(namespace);
   await ipBatch(`${first.lab.name}-wire`, [
     ...cable("gw2-vpc", "eth0", namespace, "br-vpc"),

@@ -1,9 +1,9 @@
 /**
  * Inspects every frame that leaves the gateway to the outside, on the bridge's side: none may carry a pod's address.
  */
+
+import { runIn } from "../support/in-namespace.ts";
 import type { Lab } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
-import { run } from "../support/run.ts";
 
 /** The bridge sees frames for any host. Rules by interface name survive a recreated cable. */
 const ruleset = `
@@ -52,11 +52,10 @@ export class WireWatch {
    * before its links, and packets in between cannot be translated.
    */
   async unplug(): Promise<void> {
-    await run("ip", ["-n", this.#wire, "link", "delete", "gw-out"]);
+    await runIn(this.#wire, ["ip", "link", "delete", "gw-out"]);
   }
 
   #nft(args: readonly string[], input = ""): Promise<string> {
-    const [command = "ip", ...argv] = inNamespace(this.#wire, ["nft", ...args]);
-    return run(command, argv, { input });
+    return runIn(this.#wire, ["nft", ...args], { input });
   }
 }

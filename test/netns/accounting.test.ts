@@ -6,8 +6,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import type { Target } from "../support/host-program.ts";
+import { runIn } from "../support/in-namespace.ts";
 import type { HostName } from "../support/lab.ts";
-import { run, until } from "../support/run.ts";
+import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway, outsideTcp, outsideUdp, tcp, udp, webDnat } from "../support/targets.ts";
 
 const set = {
@@ -34,7 +35,7 @@ const nft = (gw: Gateway, input: string) => gw.lab.exec("gw", ["nft", input]);
 async function metricsOf(gw: Gateway): Promise<string> {
   // A scrape takes some CPU: without a pause, tests that wait would do nothing else.
   await delay(100);
-  return (await gw.api.call<string>("GET", "/metrics")).body;
+  return await gw.api.metrics();
 }
 
 function numberOf(metrics: string, series: string): number | undefined {
@@ -66,7 +67,7 @@ async function carried(gw: Gateway): Promise<Traffic> {
 
 /** What the other end of a cable received. */
 async function received(gw: Gateway, port: string): Promise<{ bytes: number; packets: number }> {
-  const text = await run("ip", ["-n", gw.lab.wire, "-s", "-j", "link", "show", "dev", port]);
+  const text = await runIn(gw.lab.wire, ["ip", "-s", "-j", "link", "show", "dev", port]);
   const [link] = JSON.parse(text) as [{ stats64: { rx: { bytes: number; packets: number } } }];
   return link.stats64.rx;
 }

@@ -13,13 +13,14 @@ import { fromU32, parseIp } from "../../lib/model/ipv4.ts";
 import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedLink } from "../../lib/model/observed.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
-import { addNamespaces, deleteNamespace, inNamespace, ipBatch, testName } from "../support/namespaces.ts";
-import { run, until } from "../support/run.ts";
+import { runIn } from "../support/in-namespace.ts";
+import { addNamespaces, deleteNamespaces, ipBatch, testName } from "../support/namespaces.ts";
+import { until } from "../support/run.ts";
 
 const gateway = testName("arp-gw");
 const neighbour = testName("arp-nb");
 await addNamespaces([gateway, neighbour]);
-t.teardown(() => Promise.all([deleteNamespace(gateway), deleteNamespace(neighbour)]));
+t.teardown(() => deleteNamespaces([gateway, neighbour]));
 await ipBatch(gateway, [
   `link add net1 type veth peer name net1 netns ${neighbour}`,
   "link set net1 up",
@@ -33,7 +34,7 @@ interface LinkJson {
   readonly address: string;
 }
 async function linkOf(namespace: string): Promise<ObservedLink> {
-  const [json] = JSON.parse(await run("ip", ["-n", namespace, "-j", "link", "show", "net1"])) as LinkJson[];
+  const [json] = JSON.parse(await runIn(namespace, ["ip", "-j", "link", "show", "net1"])) as LinkJson[];
   if (json === undefined) throw new Error("no link");
   return {
     index: json.ifindex,
@@ -96,7 +97,7 @@ const signal = AbortSignal.timeout(60_000);
 
 /** The neighbour's cache entry as `mac state`. */
 async function cached(address: string): Promise<string> {
-  const text = await run("ip", ["-n", neighbour, "neigh", "show", address, "dev", "net1"]);
+  const text = await runIn(neighbour, ["ip", "neigh", "show", address, "dev", "net1"]);
   return text.replace(/^.* lladdr /, "").trim();
 }
 
@@ -138,12 +139,7 @@ t.test("if two gateways probe for one address at the same time, never both find 
 });
 
 t.test("an announcement corrects a stale entry, and makes one where the neighbour accepts it", async (t) => {
-  const [command = "", ...args] = inNamespace(neighbour, [
-    "sysctl",
-    "-qw",
-    "net.ipv4.conf.net1.arp_accept=1",
-  ]);
-  await run(command, args);
+  await runIn(neighbour, ["sysctl", "-qw", "net.ipv4.conf.net1.arp_accept=1"]);
   await ipBatch(neighbour, ["neigh add 203.0.113.10 lladdr 0a:00:00:00:00:99 dev net1 nud stale"]);
   const announcer = announcerIn(gateway);
   announcer.announce([on("203.0.113.10"), on("203.0.113.11")]);

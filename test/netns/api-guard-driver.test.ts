@@ -13,9 +13,10 @@ import type { ApiGuard } from "../../lib/model/api-guard.ts";
 import { GatewayError } from "../../lib/model/errors.ts";
 import { ipv4 } from "../../lib/model/ipv4.ts";
 import { iface } from "../property/lib/plan/iptables/programs.ts";
-import { addNamespaces, deleteNamespace, inNamespace, ipBatch, testName } from "../support/namespaces.ts";
+import { runIn } from "../support/in-namespace.ts";
+import { addNamespaces, deleteNamespaces, ipBatch, testName } from "../support/namespaces.ts";
 import { enterNftNamespace } from "../support/nft-namespace.ts";
-import { run, until } from "../support/run.ts";
+import { until } from "../support/run.ts";
 
 const port = 9477;
 const { namespace, netlink } = await enterNftNamespace(t, "api");
@@ -26,7 +27,7 @@ const kernelRun = createRun();
 
 await addNamespaces(Object.values(peers));
 t.teardown(async () => {
-  for (const peer of Object.values(peers)) await deleteNamespace(peer);
+  await deleteNamespaces(Object.values(peers));
 });
 const link = (peer: Peer, nic: string, network: number) => [
   `link add ${nic} type veth peer name eth0 netns ${peers[peer]}`,
@@ -72,8 +73,7 @@ async function isIn(way: string, to = port, seconds = 5): Promise<boolean> {
   const [from = "", address] = way.split(" ");
   const where = from === "self" ? namespace : peers[from as Peer];
   const script = `curl --silent --max-time ${seconds} http://${address}:${to}/; true`;
-  const [command = "", ...args] = inNamespace(where, ["sh", "-c", script]);
-  return (await run(command, args)) === "in";
+  return (await runIn(where, ["sh", "-c", script])) === "in";
 }
 
 async function expectWays(t: Test, ways: readonly string[], isExpected: boolean): Promise<void> {
@@ -111,7 +111,7 @@ t.test("by nf_tables, for both families", async (t) => {
     [...(await driver.readDrops(signal)).values()].some(({ packets }) => packets > 0),
     "counted",
   );
-  const byHand = (command: string) => run("ip", ["netns", "exec", namespace, "nft", command]);
+  const byHand = (command: string) => runIn(namespace, ["nft", command]);
   for (const harm of ["flush table inet natgw_api", "delete table inet natgw_api"]) {
     await driver.ensure();
     await driver.observe(signal);
@@ -123,8 +123,7 @@ t.test("by nf_tables, for both families", async (t) => {
 
 t.test("without nf_tables, by the chains of iptables-legacy", async (t) => {
   const legacy = async (...args: readonly string[]) => {
-    const [command = "", ...rest] = inNamespace(namespace, args);
-    return run(command, rest);
+    return runIn(namespace, args);
   };
   const rules = async () =>
     (await legacy("iptables-legacy-save", "-t", "filter")).split("\n").filter((line) => /^(-A|:)/.test(line));

@@ -8,8 +8,9 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
+import { inNamespace } from "../support/in-namespace.ts";
 import { type HostName, labAddresses } from "../support/lab.ts";
-import { inNamespace, ipBatch } from "../support/namespaces.ts";
+import { ipBatch } from "../support/namespaces.ts";
 import { until } from "../support/run.ts";
 import { plantToken } from "../support/secrets.ts";
 import { eip, gateway, tcp } from "../support/targets.ts";
@@ -104,7 +105,7 @@ async function dropped(gw: Gateway): Promise<number> {
 
 /** What the agent tells of it. */
 async function told(gw: Gateway): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   const labels = 'reason="api_guard",direction="ingress"';
   return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(body)?.[1] ?? 0);
 }

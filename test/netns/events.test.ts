@@ -13,19 +13,13 @@ import { hasGroups } from "../../agent/kernel/events/subscription.ts";
 import { createLog } from "../../agent/log.ts";
 import { ipv4 } from "../../lib/model/ipv4.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
-import {
-  addNamespaces,
-  deleteNamespace,
-  inNamespace,
-  ipBatch,
-  pidsIn,
-  testName,
-} from "../support/namespaces.ts";
+import { inNamespace } from "../support/in-namespace.ts";
+import { addNamespaces, deleteNamespaces, ipBatch, pidsIn, testName } from "../support/namespaces.ts";
 import { run, until } from "../support/run.ts";
 
 const namespace = testName("events");
 await addNamespaces([namespace]);
-t.teardown(() => deleteNamespace(namespace));
+t.teardown(() => deleteNamespaces([namespace]));
 await ipBatch(namespace, [
   "link add net1 type veth peer name peer1",
   "link set peer1 up",
@@ -153,7 +147,7 @@ t.test("monitors die with an agent that is killed", async (t) => {
   `;
   const other = testName("killed");
   await addNamespaces([other]);
-  t.teardown(() => deleteNamespace(other));
+  t.teardown(() => deleteNamespaces([other]));
   const [command = "", ...args] = inNamespace(other, [
     process.execPath,
     "--input-type=module",

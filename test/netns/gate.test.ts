@@ -8,10 +8,9 @@ import t, { type Test } from "tap";
 import { WireWatch } from "../faults/wire-watch.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { Host } from "../support/host.ts";
+import { runIn } from "../support/in-namespace.ts";
 import { gatewayMacs, labAddresses } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
 import { RawLink, type Segment } from "../support/raw-packets.ts";
-import { run } from "../support/run.ts";
 import { eip, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
 
 const fip = { eip: "eip-10", internalIp: "10.0.1.5" };
@@ -63,15 +62,14 @@ async function tables(gw: Gateway): Promise<readonly string[]> {
 }
 
 async function dropped(gw: Gateway, reason: string, direction: string): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   const labels = `reason="${reason}",direction="${direction}"`;
   return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(body)?.[1] ?? 0);
 }
 
 async function sendStray(gw: Gateway): Promise<void> {
   const namespace = gw.lab.namespaceOf("pod2");
-  const [command = "", ...args] = inNamespace(namespace, ["cat", "/sys/class/net/eth0/ifindex"]);
-  const link = new RawLink(namespace, Number(await run(command, args)));
+  const link = new RawLink(namespace, Number(await runIn(namespace, ["cat", "/sys/class/net/eth0/ifindex"])));
   link.send(stray, gatewayMacs.eth0);
   link.close();
 }

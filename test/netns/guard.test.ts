@@ -7,10 +7,11 @@ import { connect, type Socket } from "node:net";
 import t from "tap";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
+import { runIn } from "../support/in-namespace.ts";
 import { gatewayMacs, type HostName, labAddresses } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
+import { ipBatch } from "../support/namespaces.ts";
 import { RawLink, type Segment } from "../support/raw-packets.ts";
-import { run, until } from "../support/run.ts";
+import { until } from "../support/run.ts";
 import { eip, gateway, tcp } from "../support/targets.ts";
 
 /** pod1 has a FIP, a second address of pod2 has an SNAT, and pod2 itself has only a port that a DNAT maps. */
@@ -81,13 +82,12 @@ class QuietConnection {
 
 async function rawLink(gw: Gateway, host: HostName): Promise<RawLink> {
   const namespace = gw.lab.namespaceOf(host);
-  const [command = "", ...args] = inNamespace(namespace, ["cat", "/sys/class/net/eth0/ifindex"]);
-  return new RawLink(namespace, Number(await run(command, args)));
+  return new RawLink(namespace, Number(await runIn(namespace, ["cat", "/sys/class/net/eth0/ifindex"])));
 }
 
 /** The number of packets that the guard dropped, from the agent's metrics. */
 async function dropped(gw: Gateway, direction: string, reason = "guard_invalid"): Promise<number> {
-  const { body: text } = await gw.api.call<string>("GET", "/metrics");
+  const text = await gw.api.metrics();
   const labels = `reason="${reason}",direction="${direction}"`;
   return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
 }
@@ -171,22 +171,11 @@ for (const dataplane of dataplanes) {
 
     await t.test("a pod without an object keeps its asymmetric paths, others do not leak", async (t) => {
       // A second path into the VPC that does not lead through the gateway.
-      const [command = "", ...args] = inNamespace(gw.lab.wire, [
-        ...["ip", "link", "add", "second", "type", "veth", "peer", "name", "eth1"],
-        ...["netns", gw.lab.namespaceOf("outside")],
+      await ipBatch(gw.lab.wire, [
+        `link add second type veth peer name eth1 netns ${gw.lab.namespaceOf("outside")}`,
+        "link set second master br-vpc up",
       ]);
-      await run(command, args);
       await gw.lab.exec("outside", ["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"]);
-      const [set = "", ...master] = inNamespace(gw.lab.wire, [
-        "ip",
-        "link",
-        "set",
-        "second",
-        "master",
-        "br-vpc",
-        "up",
-      ]);
-      await run(set, master);
       await gw.lab.ip(
         "outside",
         "link set eth1 up",

@@ -22,7 +22,8 @@ import { wantedNat } from "../../lib/plan/iptables/layout.ts";
 import { planTable } from "../../lib/plan/iptables/table.ts";
 import { cidr, emptyProgram, iface, ip } from "../property/lib/plan/iptables/programs.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
-import { addNamespaces, deleteNamespace, inNamespace, sweep, testName } from "../support/namespaces.ts";
+import { inNamespace } from "../support/in-namespace.ts";
+import { addNamespaces, deleteNamespaces, sweep, testName } from "../support/namespaces.ts";
 import { enterNftNamespace, openNftablesIn } from "../support/nft-namespace.ts";
 import { iptablesRules } from "../support/rules.ts";
 
@@ -205,7 +206,7 @@ for (const variant of ["nft", "legacy"] as const) {
   t.test(variant, async (t) => {
     const namespace = testName(`ipt-${variant}`);
     await addNamespaces([namespace]);
-    t.teardown(() => deleteNamespace(namespace));
+    t.teardown(() => deleteNamespaces([namespace]));
     const lab = new Lab(namespace, variant);
 
     await t.test("from nothing to the layout, line by line", async (t) => {
@@ -486,7 +487,7 @@ t.test(
 t.test("legacy: the kernel's digest proves that nothing changed", async (t) => {
   const namespace = testName("ipt-digest");
   await addNamespaces([namespace]);
-  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(() => deleteNamespaces([namespace]));
   const lab = new Lab(namespace, "legacy");
   const leave = enterNamespace(namespace);
   t.teardown(leave);
@@ -514,7 +515,7 @@ t.test("legacy: the kernel's digest proves that nothing changed", async (t) => {
 t.test("nft: a few rules are appended as the tool would, unless another program writes", async (t) => {
   const namespace = testName("ipt-append");
   await addNamespaces([namespace]);
-  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(() => deleteNamespaces([namespace]));
   t.teardown(enterNamespace(namespace));
   const netlink = openNftables();
   t.teardown(() => netlink.close());
@@ -574,7 +575,7 @@ t.test("nft: a few rules are appended as the tool would, unless another program 
 t.test("nft: rules are deleted by their handles unless another program writes", async (t) => {
   const namespace = testName("ipt-handles");
   await addNamespaces([namespace]);
-  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(() => deleteNamespaces([namespace]));
   t.teardown(enterNamespace(namespace));
   const netlink = openNftables();
   t.teardown(() => netlink.close());
@@ -637,7 +638,7 @@ t.test("nft: rules are deleted by their handles unless another program writes", 
 t.test("rules that nft made and iptables cannot read are never an empty table", async (t) => {
   const namespace = testName("ipt-foreign");
   await addNamespaces([namespace]);
-  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(() => deleteNamespaces([namespace]));
   const lab = new Lab(namespace, "nft");
   await lab.converge(full);
   await lab.run(["nft", "add rule ip nat SHARED_SNAT ip saddr 192.0.2.1 meta mark set numgen inc mod 3"]);
@@ -647,7 +648,7 @@ t.test("rules that nft made and iptables cannot read are never an empty table", 
 t.test("both variants hold rules: mixed", async (t) => {
   const namespace = testName("ipt-mixed");
   await addNamespaces([namespace]);
-  t.teardown(() => deleteNamespace(namespace));
+  t.teardown(() => deleteNamespaces([namespace]));
   const legacy = new Lab(namespace, "legacy");
   await legacy.converge(only(fip(1, "10.0.1.5")));
   t.same(await chooseVariant(legacy.run, "auto", ipv4, signal), { kind: "chosen", variant: "legacy" });

@@ -3,11 +3,10 @@
 import { symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { execa } from "execa";
 import t from "tap";
 import { Gateway, type Variant } from "../support/gateway.ts";
 import { gatewayMacs, labAddresses } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
+import { callTrimmed } from "../support/nat-gateway.ts";
 import { until } from "../support/run.ts";
 import { tcp, udp } from "../support/targets.ts";
 
@@ -20,10 +19,8 @@ for (const variant of ["iptables-nft", "iptables-legacy"] as const satisfies rea
     const gw = await Gateway.make(t, variant);
     await symlink(`/usr/sbin/${variant}`, join(gw.toolbox.directory, "iptables"));
     const call = async (...args: readonly string[]) => {
-      const [command = "ip", ...rest] = inNamespace(gw.lab.namespaceOf("gw"), ["bash", script, ...args]);
       const env = { PATH: `${gw.toolbox.directory}:${process.env.PATH}` };
-      const { exitCode, stdout, stderr } = await execa(command, rest, { env, reject: false });
-      return { exitCode, stdout, stderr };
+      return callTrimmed(gw, ["bash", script, ...args], env);
     };
     const state = async () => [
       ...(await gw.rules("nat")),

@@ -98,7 +98,7 @@ for (const dataplane of dataplanes) {
         `${before} to ${after} bytes`,
       );
       await until("the metrics to count the same, without a pass", async () => {
-        const { body: metrics } = await gw.api.call<string>("GET", "/metrics");
+        const metrics = await gw.api.metrics();
         const count = (direction: string) =>
           Number(
             new RegExp(`^natgw_qos_bytes_total\\{eip="eip-10",direction="${direction}"\\} (\\d+)$`, "m").exec(
@@ -196,7 +196,7 @@ for (const dataplane of dataplanes) {
       );
       await passes(t);
       const dropped = async () => {
-        const { body } = await gw.api.call<string>("GET", "/metrics");
+        const body = await gw.api.metrics();
         const series = /^natgw_dropped_packets_total\{reason="policy",direction="egress"\} (\d+)$/m;
         return Number(series.exec(body)?.[1]);
       };
@@ -245,7 +245,7 @@ for (const dataplane of dataplanes) {
       t.notMatch(await nft(gw, "list tables"), "natgw_qos");
       await passes(t);
       await gw.expectConverged(t);
-      const { body: metrics } = await gw.api.call<string>("GET", "/metrics");
+      const metrics = await gw.api.metrics();
       t.notMatch(metrics, /natgw_qos_bytes_total\{/, "the series are gone with their limits");
     });
   });

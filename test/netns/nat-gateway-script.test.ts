@@ -366,7 +366,7 @@ t.test("a call that is killed is called again, and the gate opens 5 s after the 
   for (const [index, fip] of fips.entries()) {
     const killed = await callScript(gw, "argv", ["floating-ip-add", fip], {}, 5 * (index + 1));
     const again = await callScript(gw, "argv", ["floating-ip-add", fip]);
-    t.same(again, { exitCode: 0, stdout: "", stderr: "" }, `${fip} after ${killed.exitCode ?? "a kill"}`);
+    t.same(again, { exitCode: 0, stdout: "", stderr: "" }, `${fip} after ${killed.exitCode}`);
   }
   const rules = (await gw.rules("nat")).filter((line) => /EXCLUSIVE_[DS]NAT -/.test(line));
   t.equal(rules.length, 2 * fips.length, "each rule once");

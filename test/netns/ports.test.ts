@@ -31,7 +31,7 @@ t.test("one EIP's ports towards one destination", async (t) => {
   t.match(await gw.api.putSet(set), { status: 200 });
   const ports = async () => (await gw.api.call<Ports>("GET", "/v1/eips/eip-10/ports")).body;
   const metric = async (name: string) => {
-    const { body } = await gw.api.call<string>("GET", "/metrics");
+    const body = await gw.api.metrics();
     const line = body.split("\n").find((line) => line.startsWith(`${name} `));
     return line === undefined ? undefined : Number(line.slice(name.length + 1));
   };

@@ -10,12 +10,12 @@ import { AgentProcess } from "../support/agent-process.ts";
 import type { ApiClient } from "../support/api-client.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { Host } from "../support/host.ts";
+import { runIn } from "../support/in-namespace.ts";
 import { KernelWatch } from "../support/kernel-watch.ts";
 import { imageSettings } from "../support/kube-ovn-simulator/player.ts";
 import { labAddresses } from "../support/lab.ts";
-import { inNamespace } from "../support/namespaces.ts";
 import { callScript } from "../support/nat-gateway.ts";
-import { run, until } from "../support/run.ts";
+import { until } from "../support/run.ts";
 import { outsideTcp, tcp, udp } from "../support/targets.ts";
 
 const eip = "203.0.113.10";
@@ -67,11 +67,10 @@ for (const dataplane of dataplanes) {
     const gw = await Gateway.make(t, dataplane, imageSettings);
     const twin = await plugInSecondGateway(t, gw);
     const second = twin.lab.namespaceOf("gw");
-    const link = await run("ip", ["-n", second, "-j", "link", "show", "net1"]);
+    const link = await runIn(second, ["ip", "-j", "link", "show", "net1"]);
     const [{ address: mac }] = JSON.parse(link) as [{ readonly address: string }];
     const onWire = (args: readonly string[], input = "") => {
-      const [command = "", ...rest] = inNamespace(gw.lab.wire, ["nft", ...args]);
-      return run(command, rest, { input });
+      return runIn(gw.lab.wire, ["nft", ...args], { input });
     };
     await onWire(["-f", "-"], watched(mac));
     const addressesIn = async (set: string) => {
@@ -148,7 +147,7 @@ for (const dataplane of dataplanes) {
       });
       // Hosts outside know the EIP at the first one, as after its next announcement.
       const [{ address: first }] = JSON.parse(
-        await run("ip", ["-n", gw.lab.namespaceOf("gw"), "-j", "link", "show", "net1"]),
+        await runIn(gw.lab.namespaceOf("gw"), ["ip", "-j", "link", "show", "net1"]),
       ) as [{ readonly address: string }];
       await gw.lab.ip("outside", `neigh replace ${eip} lladdr ${first} dev eth0 nud reachable`);
       const stream = await pod1.open(outsideTcp);

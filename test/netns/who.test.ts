@@ -42,7 +42,7 @@ async function who(gw: Gateway, query: Readonly<Record<string, string | number>>
 }
 
 async function metric(gw: Gateway, name: string): Promise<number> {
-  const { body } = await gw.api.call<string>("GET", "/metrics");
+  const body = await gw.api.metrics();
   const line = body.split("\n").find((line) => line.startsWith(`${name} `));
   return line === undefined ? 0 : Number(line.slice(name.length + 1));
 }

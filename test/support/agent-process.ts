@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { ApiClient } from "./api-client.ts";
+import { nodeInNamespace } from "./in-namespace.ts";
 import type { Lab } from "./lab.ts";
-import { nodeInNamespace } from "./namespaces.ts";
 import { until } from "./run.ts";
 
 /** The output of `npm run build`. `scripts/test` builds it again before its kernel tests. */

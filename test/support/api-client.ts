@@ -141,6 +141,13 @@ export class ApiClient {
     return this.call("GET", `/v1/${path}`);
   }
 
+  /** As Prometheus gets them. */
+  async metrics(): Promise<string> {
+    const { status, body } = await this.call<string>("GET", "/metrics");
+    if (status !== 200) throw new Error(`/metrics answered ${status}: ${JSON.stringify(body)}`);
+    return body;
+  }
+
   async status(): Promise<StatusReply> {
     return (await this.call<StatusReply>("GET", "/v1/status")).body;
   }

@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { inNamespace } from "./namespaces.ts";
+import { inNamespace } from "./in-namespace.ts";
 import { until } from "./run.ts";
 
 const flags = [

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { ConntrackCalls } from "./conntrack-program.ts";
-import { inNamespace } from "./namespaces.ts";
+import { inNamespace } from "./in-namespace.ts";
 
 const programFile = fileURLToPath(new URL("conntrack-program.ts", import.meta.url));
 

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Answer, HostCalls, HostMethod, Progress, Target, Transport } from "./host-program.ts";
+import { nodeInNamespace } from "./in-namespace.ts";
 import type { HostName, Lab } from "./lab.ts";
-import { nodeInNamespace } from "./namespaces.ts";
 
 /** The program's file, to start it manually: `node <file> --serve <host>`. */
 export const hostProgram = fileURLToPath(new URL("host-program.ts", import.meta.url));

@@ -5,8 +5,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { inNamespace } from "./namespaces.ts";
-import { run, until } from "./run.ts";
+import { inNamespace, runIn } from "./in-namespace.ts";
+import { until } from "./run.ts";
 import { type Call, isRuleWriter, type Toolbox } from "./toolbox.ts";
 
 /** NETLINK_ROUTE and NETLINK_NETFILTER, as numbered in /proc/net/netlink. */
@@ -121,9 +121,4 @@ async function legacyRules(namespace: string): Promise<string> {
     .filter((line) => !line.startsWith("#"))
     .map((line) => line.replace(/\[\d+:\d+\]/, ""))
     .join("\n");
-}
-
-function runIn(namespace: string, argv: readonly string[]): Promise<string> {
-  const [command = "ip", ...args] = inNamespace(namespace, argv);
-  return run(command, args);
 }

@@ -8,8 +8,9 @@
  * like a pod that waits for its agent: no default route and forwarding off.
  */
 
-import { addNamespaces, deleteNamespace, inNamespace, ipBatch, listNamespaces } from "./namespaces.ts";
-import { type RunOptions, run, until } from "./run.ts";
+import { runIn } from "./in-namespace.ts";
+import { addNamespaces, deleteNamespaces, ipBatch, listNamespaces } from "./namespaces.ts";
+import { type RunOptions, until } from "./run.ts";
 
 export type HostName = "outside" | "gw" | `pod${number}`;
 
@@ -72,14 +73,13 @@ export class Lab {
   }
 
   async down(): Promise<void> {
-    for (const host of this.hosts) await deleteNamespace(this.namespaceOf(host));
-    await deleteNamespace(this.wire);
+    await deleteNamespaces([this.wire, ...this.hosts.map((host) => this.namespaceOf(host))]);
   }
 
   /** Kills the processes of the gateway and replaces its namespace by a new one, like a recreated pod. */
   async renewGateway(): Promise<void> {
     const namespace = this.namespaceOf("gw");
-    await deleteNamespace(namespace);
+    await deleteNamespaces([namespace]);
     // The old namespace may outlive its name, but its cable ends must be gone.
     await until("the old gateway's cables to go", async () => !(await this.#ports()).includes("gw-vpc"));
     await addNamespaces([namespace]);
@@ -90,8 +90,7 @@ export class Lab {
   }
 
   async exec(host: HostName, argv: readonly string[], options: RunOptions = {}): Promise<string> {
-    const [command = "ip", ...args] = inNamespace(this.namespaceOf(host), argv);
-    return run(command, args, options);
+    return runIn(this.namespaceOf(host), argv, options);
   }
 
   /** Runs `ip` commands, one per line, on a host. */
@@ -136,15 +135,13 @@ export class Lab {
   /** A bridge port starts forwarding a moment after its link is up. Packets sent before are lost. */
   async #carrier(): Promise<void> {
     await until("every port of the lab's bridges to forward", async () => {
-      const links = parseLinks(
-        await run("ip", ["-n", this.wire, "-d", "-j", "link", "show", "type", "veth"]),
-      );
+      const links = parseLinks(await runIn(this.wire, ["ip", "-d", "-j", "link", "show", "type", "veth"]));
       return links.every((link) => link.linkinfo?.info_slave_data?.state === "forwarding");
     });
   }
 
   async #ports(): Promise<readonly string[]> {
-    const links = parseLinks(await run("ip", ["-n", this.wire, "-j", "link", "show"]));
+    const links = parseLinks(await runIn(this.wire, ["ip", "-j", "link", "show"]));
     return links.map((link) => link.ifname ?? "");
   }
 }
@@ -174,15 +171,8 @@ function podName(number: number): HostName {
 /** IPv6 would send neighbour discovery and wait for duplicate address detection: noise in an IPv4 lab. */
 export async function withoutIpv6(namespace: string): Promise<void> {
   const settings = ["all", "default"].map((scope) => `net.ipv6.conf.${scope}.disable_ipv6=1`);
-  const [command = "ip", ...args] = inNamespace(namespace, [
-    "sysctl",
-    "--quiet",
-    "--ignore",
-    "--write",
-    ...settings,
-    "net.ipv4.ip_forward=0",
-  ]);
-  await run(command, args);
+  const sysctl = ["sysctl", "--quiet", "--ignore", "--write", ...settings, "net.ipv4.ip_forward=0"];
+  await runIn(namespace, sysctl);
 }
 
 interface Link {

@@ -2,34 +2,19 @@
  * Network namespaces by name. Names in tests contain the pid of the creating process, so that leftovers of a killed run
  * can be told from namespaces in use.
  */
+import { statSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { closeShells, isShell, runIn } from "./in-namespace.ts";
 import { run, until } from "./run.ts";
 
 const namespaceDirectory = "/run/netns";
 const ownedByTest = /^natgwt-([0-9]+)-/;
 
-/** The command line that runs `argv` inside a namespace. `ip` execs it, so the pid is that of the command. */
-export function inNamespace(namespace: string, argv: readonly string[]): readonly string[] {
-  return ["ip", "netns", "exec", namespace, ...argv];
-}
-
-/**
- * The same for a Node program of ours, without the options that the test runner adds to every Node process. `launcher`
- * is put before Node's command line.
- */
-export function nodeInNamespace(
-  namespace: string,
-  args: readonly string[],
-  launcher: readonly string[] = [],
-): readonly string[] {
-  return inNamespace(namespace, ["env", "-u", "NODE_OPTIONS", ...launcher, process.execPath, ...args]);
-}
-
 /** Runs `ip` commands, one per line, inside a namespace with one process. */
 export async function ipBatch(namespace: string, lines: readonly string[]): Promise<void> {
-  await run("ip", ["-n", namespace, "-batch", "-"], { input: `${lines.join("\n")}\n` });
+  await runIn(namespace, ["ip", "-batch", "-"], { input: `${lines.join("\n")}\n` });
 }
 
 export async function addNamespaces(names: readonly string[]): Promise<void> {
@@ -45,25 +30,51 @@ export async function listNamespaces(): Promise<readonly string[]> {
   }
 }
 
-/** Ends every process inside a namespace and removes it. Succeeds also if it is already gone. */
-export async function deleteNamespace(name: string): Promise<void> {
-  if (!(await listNamespaces()).includes(name)) return;
+/** Ends every process inside of namespaces and removes them. Succeeds also if they are already gone. */
+export async function deleteNamespaces(names: readonly string[]): Promise<void> {
+  const existing = await existingOf(names);
+  if (existing.length === 0) return;
   try {
-    await until(`the end of the processes in ${name}`, async () => {
-      const pids = await pidsIn(name);
+    await until(`the end of the processes in ${existing.join(", ")}`, async () => {
+      await Promise.all(existing.map(closeShells));
+      const pids = await pidsIn(...existing);
       for (const pid of pids) killIfAlive(pid);
       return pids.length === 0;
     });
-    await run("ip", ["netns", "delete", name]);
+    await run("ip", ["-force", "-batch", "-"], {
+      input: existing.map((name) => `netns delete ${name}\n`).join(""),
+    });
+    // A shell that was opened meanwhile would keep its namespace.
+    await Promise.all(existing.map(closeShells));
   } catch (error) {
     // Two sweeps may remove the same leftover.
-    if ((await listNamespaces()).includes(name)) throw error;
+    if ((await existingOf(names)).length > 0) throw error;
   }
 }
 
-export async function pidsIn(namespace: string): Promise<readonly number[]> {
-  const output = await run("ip", ["netns", "pids", namespace]);
-  return output.split("\n").filter(Boolean).map(Number);
+async function existingOf(names: readonly string[]): Promise<readonly string[]> {
+  const all = new Set(await listNamespaces());
+  return names.filter((name) => all.has(name));
+}
+
+/** Without the shells that wait for a command there. */
+export async function pidsIn(...namespaces: readonly string[]): Promise<readonly number[]> {
+  const inside = new Set(namespaces.map((name) => identityOf(join(namespaceDirectory, name))));
+  const pids = (await readdir("/proc")).map(Number).filter((pid) => pid > 0 && !isShell(pid));
+  return pids.filter((pid) => {
+    const own = identityOf(`/proc/${pid}/ns/net`);
+    return own !== undefined && inside.has(own);
+  });
+}
+
+/** `undefined` if there is no such namespace: a process may have ended. */
+function identityOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A name, unique on this machine, that contains the pid of this process. */
@@ -77,7 +88,7 @@ export function testName(tag: string): string {
  */
 export async function sweep(): Promise<readonly string[]> {
   const namespaces = (await listNamespaces()).filter(isLeftover);
-  for (const name of namespaces) await deleteNamespace(name);
+  await deleteNamespaces(namespaces);
   const directories = (await readdir(tmpdir())).filter(isLeftover);
   for (const name of directories) await rm(join(tmpdir(), name), { recursive: true, force: true });
   return [...namespaces, ...directories];

@@ -1,20 +1,13 @@
 /** Calls `nat-gateway.sh` as Kube-OVN's controller does, and reads what it leaves in the kernel. */
 import { fileURLToPath } from "node:url";
-import { execa } from "execa";
 import type { Gateway } from "./gateway.ts";
-import { inNamespace } from "./namespaces.ts";
+import { type CallResult, callIn } from "./in-namespace.ts";
 
 const script = fileURLToPath(new URL("../../scripts/nat-gateway.sh", import.meta.url));
 
 /** The controller passes its arguments one by one; until Kube-OVN 1.16 as one string to a shell. */
 export const callingForms = ["argv", "string"] as const;
 export type CallingForm = (typeof callingForms)[number];
-
-export interface CallResult {
-  readonly exitCode: number | undefined;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** @param killAfterMs the script and all that it started are killed then */
 export async function callScript(
@@ -30,15 +23,23 @@ export async function callScript(
       : ["/bin/bash", "-c", ["bash", script, ...args.map(shellWord)].join(" ")];
   const bounded =
     killAfterMs === undefined ? argv : ["timeout", "-s", "KILL", `${killAfterMs / 1000}`, ...argv];
-  const [command = "ip", ...rest] = inNamespace(gw.lab.namespaceOf("gw"), bounded);
-  const { exitCode, stdout, stderr } = await execa(command, rest, {
-    env: { NATGW_SOCKET: gw.agentOptions.socketPath, ...env },
-    reject: false,
-    // With a socket as standard input, bash reads ~/.bashrc.
-    stdin: "ignore",
-    timeout: 60_000,
-  });
-  return { exitCode, stdout, stderr };
+  const environment = { NATGW_SOCKET: gw.agentOptions.socketPath, ...env };
+  return callTrimmed(gw, bounded, environment);
+}
+
+/** Runs a script in the gateway. The last line end of its output is missing, as in the shell's `$(…)`. */
+export async function callTrimmed(
+  gw: Pick<Gateway, "lab">,
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<CallResult> {
+  const options = { env, timeoutMs: 60_000 };
+  const { exitCode, stdout, stderr } = await callIn(gw.lab.namespaceOf("gw"), argv, options);
+  return { exitCode, stdout: withoutLineEnd(stdout), stderr: withoutLineEnd(stderr) };
+}
+
+function withoutLineEnd(text: string): string {
+  return text.replace(/\n$/, "");
 }
 
 /** As the controller writes it. What it would not write is quoted, so that the script gets it. */

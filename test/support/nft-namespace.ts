@@ -9,7 +9,7 @@ import {
 import { openNetlinkSocket } from "../../agent/kernel/netlink/socket.ts";
 import { openNftables } from "../../agent/kernel/nftables/transaction.ts";
 import { enterNamespace } from "./enter-namespace.ts";
-import { addNamespaces, deleteNamespace, testName } from "./namespaces.ts";
+import { addNamespaces, deleteNamespaces, testName } from "./namespaces.ts";
 
 /** Enters it until the end of the test, which removes it. */
 export async function enterNftNamespace(t: Test, tag: string) {
@@ -22,7 +22,7 @@ export async function enterNftNamespace(t: Test, tag: string) {
     journal.close();
     netlink.close();
     leave();
-    await deleteNamespace(namespace);
+    await deleteNamespaces([namespace]);
   });
   return { namespace, netlink, journal };
 }

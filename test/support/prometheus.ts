@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { inNamespace } from "./in-namespace.ts";
 import type { Lab } from "./lab.ts";
 import { alertsFile } from "./monitoring.ts";
-import { inNamespace } from "./namespaces.ts";
 import { until } from "./run.ts";
 
 const address = "127.0.0.1:9090";

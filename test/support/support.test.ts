@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { Host } from "./host.ts";
+import { runIn } from "./in-namespace.ts";
 import { KernelWatch } from "./kernel-watch.ts";
 import { Lab, standingLabs } from "./lab.ts";
-import { inNamespace, listNamespaces, sweep, testName } from "./namespaces.ts";
+import { listNamespaces, sweep, testName } from "./namespaces.ts";
 import { run } from "./run.ts";
 import { Toolbox } from "./toolbox.ts";
 
@@ -18,8 +19,7 @@ const gateway = lab.namespaceOf("gw");
 
 /** Runs a command in the gateway as the agent would: the stand-ins first on PATH. */
 function inGateway(...argv: readonly string[]): Promise<string> {
-  const [command = "ip", ...args] = inNamespace(gateway, argv);
-  return run(command, args, { env: { PATH: `${toolbox.directory}:${process.env.PATH}` } });
+  return runIn(gateway, argv, { env: { PATH: `${toolbox.directory}:${process.env.PATH}` } });
 }
 
 t.before(async () => {

@@ -2,6 +2,7 @@
  * A directory that is put first on an agent's PATH. It replaces each kernel tool by a script that records the call and
  * then runs the real one, or first does what a fault says.
  */
+import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -62,7 +63,7 @@ export class Toolbox {
     await writeFile(this.#calls, "");
     for (const tool of tools) {
       const path = join(this.directory, tool);
-      await writeFile(path, standIn);
+      await writeFile(path, standInOf(tool, this.directory));
       await chmod(path, 0o755);
     }
   }
@@ -114,11 +115,20 @@ const countdown = [
   'echo $((left - 1)) >"$here/$tool.fault.left"',
 ];
 
-const standIn = `#!/bin/sh
-tool=\${0##*/}
-here=\${0%/*}
-real=$(PATH=\${PATH#"$here":}; command -v "$tool")
+/** What it needs is found out once, not in each call: an agent calls some tools often. */
+function standInOf(tool: Tool, directory: string): string {
+  return `#!/bin/sh
+tool=${tool}
+here='${directory}'
+real='${pathOf(tool)}'
 echo "$tool $*" >>"$here/calls"
 [ -f "$here/$tool.fault" ] || exec "$real" "$@"
 . "$here/$tool.fault"
 `;
+}
+
+/** As a shell finds it. */
+function pathOf(tool: string): string {
+  const paths = (process.env.PATH ?? "").split(":").map((directory) => join(directory, tool));
+  return paths.find((path) => existsSync(path)) ?? tool;
+}

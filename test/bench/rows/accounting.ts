@@ -62,7 +62,7 @@ export const scrapeRow: Row = {
     let bytes = 0;
     const scrape = () =>
       timeOf(async () => {
-        bytes = (await api.call<string>("GET", "/metrics")).body.length;
+        bytes = (await api.metrics()).length;
       });
     await scrape();
     const samples: number[] = [];

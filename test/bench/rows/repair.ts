@@ -1,6 +1,6 @@
 /** Row 7: the time from a change by another program to its repair. */
 
-import { inNamespace } from "../../support/namespaces.ts";
+import { inNamespace } from "../../support/in-namespace.ts";
 import { run } from "../../support/run.ts";
 import { type DataplaneName, iptablesOf } from "../dataplanes.ts";
 import { EventWatch } from "../event-watch.ts";

@@ -5,8 +5,7 @@
 import type { Explanation } from "../../../lib/explain/explanation.ts";
 import type { Gateway } from "../gateway.ts";
 import type { Answer } from "../host-program.ts";
-import { inNamespace } from "../namespaces.ts";
-import { run } from "../run.ts";
+import { runIn } from "../in-namespace.ts";
 import { type Damage, damagesOf } from "./damages.ts";
 import { ExplainProbe } from "./probe.ts";
 import { addressesOf, type Case, Dice, ownerOf, randomCase, randomSet } from "./questions.ts";
@@ -177,7 +176,6 @@ function agrees(
 async function strike(gw: Gateway, commands: Damage["commands"]): Promise<void> {
   for (const command of commands) {
     const { at, line } = typeof command === "string" ? { at: "gw" as const, line: command } : command;
-    const [ip = "ip", ...args] = inNamespace(gw.lab.namespaceOf(at), ["sh", "-ec", line]);
-    await run(ip, args, { env: { DIR: gw.toolbox.directory } });
+    await runIn(gw.lab.namespaceOf(at), ["sh", "-ec", line], { env: { DIR: gw.toolbox.directory } });
   }
 }

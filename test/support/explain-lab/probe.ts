@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Explanation, Question } from "../../../lib/explain/explanation.ts";
 import type { Gateway } from "../gateway.ts";
-import { nodeInNamespace } from "../namespaces.ts";
+import { nodeInNamespace } from "../in-namespace.ts";
 import type { Explained } from "./program.ts";
 
 const programFile = fileURLToPath(new URL("program.ts", import.meta.url));

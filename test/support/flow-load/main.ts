@@ -10,8 +10,8 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import { listSegments } from "../../../agent/flow-log/segments.ts";
 import { Gateway } from "../gateway.ts";
+import { nodeInNamespace } from "../in-namespace.ts";
 import { type HostName, labAddresses } from "../lab.ts";
-import { nodeInNamespace } from "../namespaces.ts";
 import { until } from "../run.ts";
 import { eip, gateway } from "../targets.ts";
 
@@ -62,7 +62,7 @@ t.test(`${rate} new flows a second for ${seconds} s`, async (t) => {
   const sender = start(gw, "pod1", "send", labAddresses.outside, port, rate, seconds);
   const sent = linesOf(await text(sender.stdout as NodeJS.ReadableStream));
   const metric = async (name: string) => {
-    const { body } = await gw.api.call<string>("GET", "/metrics");
+    const body = await gw.api.metrics();
     return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)`, "m").exec(body)?.[1] ?? 0);
   };
   await until(

@@ -1,6 +1,6 @@
 /** Makes the calls of a scenario as the controller does: queues in parallel, what fails is made again. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallResult } from "../nat-gateway.ts";
+import type { CallResult } from "../in-namespace.ts";
 import type { Call, Item, Queue, Random, Scenario } from "./scenario.ts";
 
 /** The gateway does not do what the contract says. */

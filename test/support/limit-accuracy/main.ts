@@ -8,8 +8,8 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../gateway.ts";
+import { nodeInNamespace } from "../in-namespace.ts";
 import { type HostName, labAddresses } from "../lab.ts";
-import { nodeInNamespace } from "../namespaces.ts";
 import { eip, eipAddress, gateway } from "../targets.ts";
 
 const pump = fileURLToPath(new URL("pump.ts", import.meta.url));
