@@ -15,8 +15,7 @@ import {
 } from "../../lib/netlink/attributes.ts";
 import { encodeDump } from "../../lib/netlink/ctnetlink.ts";
 import { messageFlag, type NetlinkMessage } from "../../lib/netlink/message.ts";
-import { inNamespace } from "../support/namespaces.ts";
-import { run } from "../support/run.ts";
+import { runIn } from "../support/in-namespace.ts";
 import { timeCommands, timeOf, within } from "./timing.ts";
 
 /** A UDP flow from a client to port 80 of an EIP; a FIP translates it to its internal IP. */
@@ -68,8 +67,17 @@ export class FlowTable {
   }
 
   async count(): Promise<number> {
-    const [file = "ip", ...args] = inNamespace(this.#namespace, ["conntrack", "-C"]);
-    return Number(await run(file, args));
+    return Number(await this.#conntrack("-C"));
+  }
+
+  /** The flows to these EIPs. Others, such as those of hosts in the lab, come and go by themselves. */
+  async countTo(eips: ReadonlySet<string>): Promise<number> {
+    const lines = (await this.#conntrack("-L", "-p", "udp")).split("\n");
+    return lines.filter((line) => eips.has(/ dst=(\S+)/.exec(line)?.[1] ?? "")).length;
+  }
+
+  #conntrack(...args: readonly string[]): Promise<string> {
+    return runIn(this.#namespace, ["conntrack", ...args], { timeoutMs: 60_000 });
   }
 }
 

@@ -50,10 +50,11 @@ async function measure(bench: Bench, plant: Plant, table: FlowTable): Promise<re
       rawDumps.push(await table.timeRawDump());
       const numbers = Array.from({ length: deletes }, (_, index) => 1 + ((run * deletes + index) % objects));
       await longestBlockMs(plant);
-      const before = await table.count();
+      const eips = new Set(numbers.map(eipAddress));
+      const before = await table.countTo(eips);
       measured.push(await timeOf(() => batch(plant, { delete: { fips: numbers.map((n) => fip(n).name) } })));
       blocks.push(await longestBlockMs(plant));
-      const ended = before - (await table.count());
+      const ended = before - (await table.countTo(eips));
       if (ended !== perFip * deletes) throw new Error(`${ended} flows were ended, not ${perFip * deletes}`);
       bench.say(`run ${run + 1}: ${Math.round(measured.at(-1) ?? 0)} ms`);
       await batch(plant, { upsert: { fips: numbers.map((n) => fip(n)) } });
@@ -82,9 +83,10 @@ async function measureMoves(
   const [busy, idle]: [number[], number[]] = [[], []];
   for (let run = 0; run < runs; run++) {
     const number = objects - run;
-    const before = await table.count();
+    const eips = new Set([eipAddress(number)]);
+    const before = await table.countTo(eips);
     busy.push(await timeOf(() => put(plant, fip(number, 1))));
-    const ended = before - (await table.count());
+    const ended = before - (await table.countTo(eips));
     if (ended !== perFip) throw new Error(`${ended} flows were ended, not ${perFip}`);
     idle.push(await timeOf(() => put(plant, fip(number))));
     await table.inject(flowsOf(number, perFip));
