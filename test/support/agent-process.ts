@@ -1,11 +1,12 @@
 /** The real daemon in a lab's gateway, as shipped: starts it, waits for it, stops and kills it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ApiClient } from "./api-client.ts";
 import { nodeInNamespace } from "./in-namespace.ts";
 import type { Lab } from "./lab.ts";
-import { until } from "./run.ts";
+import { pauseAfter, until } from "./run.ts";
 
 /** The output of `npm run build`. `scripts/test` builds it again before its kernel tests. */
 const agentMain = fileURLToPath(new URL("../../dist/agent/main.js", import.meta.url));
@@ -26,6 +27,8 @@ export interface AgentOptions {
 /** Long, because the machine may be busy. Nothing waits longer than needed. */
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 20_000;
+/** Longest pause while nothing is logged. */
+const silencePauseMs = 200;
 
 export function agentEnvironment(options: AgentOptions): Record<string, string> {
   const path = process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -54,13 +57,19 @@ export class AgentProcess {
   readonly api: ApiClient;
   readonly #child: ChildProcess;
   readonly #log: string[] = [];
+  /** Resolves at the next line. */
+  #logged = Promise.withResolvers<void>();
   readonly #exited: Promise<unknown>;
 
   private constructor(child: ChildProcess, api: ApiClient) {
     this.#child = child;
     this.api = api;
     for (const stream of [child.stdout, child.stderr]) {
-      stream?.setEncoding("utf8").on("data", (text: string) => this.#log.push(text));
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        this.#log.push(text);
+        this.#logged.resolve();
+        this.#logged = Promise.withResolvers();
+      });
     }
     this.#exited = once(child, "close");
   }
@@ -115,18 +124,21 @@ export class AgentProcess {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
+  /** Asks when it has logged something, so that an agent that starts does nothing but start. */
   async #answers(path: string): Promise<this> {
-    try {
-      await until(`200 from ${path}`, () => this.#isOk(path), startTimeoutMs);
-    } catch (error) {
-      throw new Error(`the agent is not usable; its log:\n${this.log.slice(-8_000)}`, { cause: error });
+    const begunMs = performance.now();
+    while (!(await answersOk(this.api, path))) {
+      if (this.#hasEnded) throw this.#unusable(`it ended with ${this.#child.exitCode}`);
+      const passedMs = performance.now() - begunMs;
+      if (passedMs > startTimeoutMs) throw this.#unusable(`no 200 from ${path}`);
+      await Promise.race([this.#logged.promise, delay(silencePauseMs)]);
+      await pauseAfter(passedMs);
     }
     return this;
   }
 
-  #isOk(path: string): Promise<boolean> {
-    if (this.#hasEnded) throw new Error(`the agent ended with ${this.#child.exitCode}`);
-    return answersOk(this.api, path);
+  #unusable(why: string): Error {
+    return new Error(`the agent is not usable: ${why}; its log:\n${this.log.slice(-8_000)}`);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {

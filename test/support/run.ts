@@ -38,6 +38,11 @@ export async function until<T>(
     if (answer !== undefined && answer !== false) return answer;
     const passedMs = performance.now() - begunMs;
     if (passedMs > deadlineMs) throw new Error(`timed out after ${deadlineMs} ms waiting for ${what}`);
-    await delay(Math.min(Math.max(passedMs / 10, shortestPauseMs), longestPauseMs));
+    await pauseAfter(passedMs);
   }
+}
+
+/** The pause before asking again what was asked for `passedMs` already. */
+export function pauseAfter(passedMs: number): Promise<void> {
+  return delay(Math.min(Math.max(passedMs / 10, shortestPauseMs), longestPauseMs));
 }
