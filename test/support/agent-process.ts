@@ -25,8 +25,8 @@ export interface AgentOptions {
 }
 
 /** Long, because the machine may be busy. Nothing waits longer than needed. */
-const startTimeoutMs = 30_000;
-const stopTimeoutMs = 20_000;
+const startTimeoutMs = 90_000;
+const stopTimeoutMs = 60_000;
 /** Longest pause while nothing is logged. */
 const silencePauseMs = 200;
 

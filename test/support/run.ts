@@ -30,7 +30,7 @@ const longestPauseMs = 250;
 export async function until<T>(
   what: string,
   ask: () => Promise<T | undefined | false> | T | undefined | false,
-  deadlineMs = 30_000,
+  deadlineMs = 60_000,
 ): Promise<T> {
   const begunMs = performance.now();
   for (;;) {
