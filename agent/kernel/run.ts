@@ -61,11 +61,9 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
       maxBuffer,
       stripFinalNewline: false,
       reject: false,
-      // It listens to a dozen signals for each command.
-      cleanup: false,
       ...(signal === undefined ? {} : { cancelSignal: signal }),
     });
-    const result = await withTimeout(endedWithAgent(subprocess), timeoutMs, signal);
+    const result = await withTimeout(subprocess, timeoutMs, signal);
     if (result === undefined) {
       subprocess.stdout.destroy();
       subprocess.stderr.destroy();
@@ -81,21 +79,6 @@ export function createRun(factory: RunFactoryOptions = {}): Run {
       stderr,
     });
   };
-}
-
-const running = new Set<{ kill(): boolean }>();
-process.on("exit", () => {
-  for (const subprocess of running) subprocess.kill();
-});
-
-/** Nobody would end a command that outlives the agent. */
-async function endedWithAgent<T>(subprocess: Promise<T> & { kill(): boolean }): Promise<T> {
-  running.add(subprocess);
-  try {
-    return await subprocess;
-  } finally {
-    running.delete(subprocess);
-  }
 }
 
 /** How a command ended. `details.ending` of the error, if this was not expected. */

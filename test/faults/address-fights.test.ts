@@ -162,7 +162,7 @@ for (const [dataplane, binding] of variants) {
       "with a cut link both gateways take the EIP, and both report the conflict once the link is back",
       async (t) => {
         t.equal((await one.api.put(path, eip(20))).status, 200);
-        const port = (state: string) => runIn(`${gw.lab.name}-wire`, ["ip", "link", "set", "gw-out", state]);
+        const port = (state: string) => runIn(gw.lab.wire, ["ip", "link", "set", "gw-out", state]);
         await port("down");
         t.equal((await other.api.put(path, eip(20))).status, 200, "nobody answers for it");
         await port("up");

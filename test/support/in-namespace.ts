@@ -84,7 +84,7 @@ class Shell {
   readonly #mark = `\u0004${randomUUID()}`;
   readonly #stdout: Output;
   readonly #stderr: Output;
-  #isBusy = false;
+  isBusy = false;
 
   constructor(namespace: string) {
     this.namespace = namespace;
@@ -105,15 +105,11 @@ class Shell {
     return this.#child.pid;
   }
 
-  get isBusy(): boolean {
-    return this.#isBusy;
-  }
-
   async call(
     argv: readonly string[],
     { input = "", timeoutMs = 20_000, env = {} }: RunOptions,
   ): Promise<CallResult> {
-    this.#isBusy = true;
+    this.isBusy = true;
     let isLate = false;
     const deadline = setTimeout(() => {
       isLate = true;
@@ -126,7 +122,7 @@ class Shell {
     const exitCode = status === undefined ? await this.#exitCode() : Number(status);
     clearTimeout(deadline);
     if (isLate) throw new Error(`${argv.join(" ")} did not end within ${timeoutMs} ms`);
-    this.#isBusy = false;
+    this.isBusy = false;
     return { stdout, stderr, exitCode };
   }
 
