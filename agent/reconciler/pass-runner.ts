@@ -33,6 +33,7 @@ const neverAborted = new AbortController().signal;
 export class PassRunner {
   readonly #deps: PassRunnerDeps;
   #result: PassResult | undefined;
+  #lastPublished: PassResult | undefined;
   #report: PassReport | undefined;
   #failure: GatewayError | undefined;
   #isReady = false;
@@ -45,6 +46,11 @@ export class PassRunner {
   /** The result of the last pass. `undefined` before the first. */
   get result(): PassResult | undefined {
     return this.#result;
+  }
+
+  /** The last result whose verdicts are published. `undefined` before the first. */
+  get published(): PassResult | undefined {
+    return this.#lastPublished;
   }
 
   /** Resolved once there is a result. */
@@ -81,6 +87,7 @@ export class PassRunner {
     const begunMs = performance.now();
     const result = (await this.#runIncremental(request)) ?? (await this.#runFull(request));
     this.#result = result;
+    this.#lastPublished = result;
     const took = (performance.now() - begunMs) / 1000;
     const report = reportOf(request, result, { startedAtMs, took });
     this.#report = report;

@@ -113,7 +113,8 @@ export class Reconciler {
       onFailure: (error, retryInMs) => deps.onFailure(error, retryInMs),
     });
     const runPass = (reason: string, signal: AbortSignal) => this.#loop.run(reason, signal);
-    this.#probes = new RequestedProbes({ ...deps, runPass });
+    const published = () => this.#runner.published?.planAfter.context;
+    this.#probes = new RequestedProbes({ ...deps, published, runPass });
   }
 
   start(): void {
@@ -293,8 +294,7 @@ export class Reconciler {
 
   async #run(request: PassRequest): Promise<PassOutcome> {
     const outcome = await this.#runner.run(request);
-    const isWritten = this.result !== undefined && hasWrittenNetwork(this.result);
-    if (isWritten) this.#networkWrittenMs = this.#deps.clock.bootMs();
+    if (this.result && hasWrittenNetwork(this.result)) this.#networkWrittenMs = this.#deps.clock.bootMs();
     return outcome;
   }
 }

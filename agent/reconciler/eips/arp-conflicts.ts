@@ -91,13 +91,11 @@ export class ArpConflicts {
    * An API call concerns these addresses: probes at once for conflicts over them.
    *
    * @param addresses absent: all
-   * @returns true if one of the conflicts ended
    */
-  async probeNow(addresses?: ReadonlySet<Ip>): Promise<boolean> {
+  async probeNow(addresses?: ReadonlySet<Ip>): Promise<void> {
     const conflicting = [...this.#conflicts.keys()].filter((address) => addresses?.has(address) ?? true);
     const tasks = conflicting.flatMap((address) => this.#claims.get(address)?.task ?? []);
     await this.#options.queue.scheduleNow(tasks);
-    return conflicting.some((address) => !this.#conflicts.has(address));
   }
 
   async stop(): Promise<void> {

@@ -112,9 +112,9 @@ export class ArpProbe {
     return announcer === undefined || (sinceMs !== undefined && nowMs() - sinceMs <= freeForMs);
   }
 
-  /** True while another host holds an address that is to be added. */
-  get hasConflicts(): boolean {
-    return this.#conflicts.size > 0;
+  /** The addresses to be added that another host holds. */
+  get conflicts(): Pick<ReadonlySet<Ip>, "has" | "keys"> {
+    return this.#conflicts;
   }
 
   /** The links on which to listen. */
@@ -123,15 +123,13 @@ export class ArpProbe {
   }
 
   /**
-   * An API call concerns these addresses: probes at once for those that another host held.
+   * An API call concerns these addresses: probes at once for those that another host holds.
    *
    * @param addresses absent: all
-   * @returns true if one of them is free now
    */
-  async probeNow(addresses?: ReadonlySet<Ip>): Promise<boolean> {
+  async probeNow(addresses?: ReadonlySet<Ip>): Promise<void> {
     const conflicts = [...this.#conflicts].filter(([address]) => addresses?.has(address) ?? true);
     await this.#options.queue.scheduleNow(conflicts.map(([, { task }]) => task));
-    return conflicts.some(([address]) => this.#free.has(address));
   }
 
   /**

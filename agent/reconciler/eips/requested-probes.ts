@@ -5,14 +5,20 @@
 import { eipAddressesOf } from "../../../lib/compile/references.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
+import type { PlanContext } from "../../../lib/plan/plan-input.ts";
 import type { StateAccess } from "../../store/state-access.ts";
 import type { ArpConflicts } from "./arp-conflicts.ts";
 import type { ArpProbe } from "./arp-probe.ts";
 
+/** Addresses that another host answered for: not held here, and held here. */
+type Conflicts = Pick<PlanContext, "addressConflicts" | "heldConflicts">;
+
 export interface RequestedProbesDeps {
   readonly store: Pick<StateAccess, "current">;
-  readonly arpProbe: Pick<ArpProbe, "hasConflicts" | "probeNow">;
+  readonly arpProbe: Pick<ArpProbe, "conflicts" | "probeNow">;
   readonly arpConflicts: Pick<ArpConflicts, "conflicts" | "probeNow">;
+  /** The conflicts of the pass whose verdicts are published. `undefined` before the first. */
+  readonly published: () => Conflicts | undefined;
   /** Runs a full pass that begins after the call. */
   readonly runPass: (reason: string, signal: AbortSignal) => Promise<unknown>;
 }
@@ -36,8 +42,8 @@ export class RequestedProbes {
    * @returns the rest of `timeoutMs`
    */
   async probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
-    const { store, arpProbe, arpConflicts, runPass } = this.#deps;
-    if (!arpProbe.hasConflicts && arpConflicts.conflicts.size === 0) return timeoutMs;
+    const { store, runPass } = this.#deps;
+    if (this.#contested().size === 0) return timeoutMs;
     const isFreed = this.#probe(eipAddressesOf(store.current.desired, ids));
     if (timeoutMs === 0) return 0;
     const begunMs = performance.now();
@@ -51,11 +57,22 @@ export class RequestedProbes {
 
   /**
    * @param addresses absent: all
-   * @returns true if one of them is free now
+   * @returns true if a conflict of one of them is over, and the published verdicts do not say so
    */
   async #probe(addresses: ReadonlySet<Ip> | undefined): Promise<boolean> {
     const { arpProbe, arpConflicts } = this.#deps;
-    const isFreed = await Promise.all([arpProbe.probeNow(addresses), arpConflicts.probeNow(addresses)]);
-    return isFreed.includes(true);
+    const contested = [...this.#contested()].filter((address) => addresses?.has(address) ?? true);
+    await Promise.all([arpProbe.probeNow(addresses), arpConflicts.probeNow(addresses)]);
+    return contested.some(
+      (address) => !arpProbe.conflicts.has(address) && !arpConflicts.conflicts.has(address),
+    );
+  }
+
+  /** Addresses in conflict now or as published. The pass that a free address wakes may not have ended yet. */
+  #contested(): ReadonlySet<Ip> {
+    const { arpProbe, arpConflicts, published } = this.#deps;
+    const { addressConflicts, heldConflicts } = published() ?? {};
+    const all = [arpProbe.conflicts, arpConflicts.conflicts, addressConflicts, heldConflicts];
+    return new Set(all.flatMap((conflicts) => [...(conflicts?.keys() ?? [])]));
   }
 }

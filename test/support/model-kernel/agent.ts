@@ -105,7 +105,7 @@ export class ModelAgent {
       announcer,
       arpProbe: this.#arpProbe,
       // The network of the model sends nothing by itself.
-      arpConflicts: { conflicts: new Map(), probe() {}, probeNow: async () => false },
+      arpConflicts: { conflicts: new Map(), probe() {}, probeNow: async () => {} },
       clock,
       epoch,
       config: {
@@ -194,9 +194,7 @@ export class ModelAgent {
     this.lastError = undefined;
     const reason = this.isWoken ? "write" : "script";
     this.isWoken = false;
-    // Like its timer: probes again for addresses that another host held.
-    this.#probeQueue.sendDue();
-    await setImmediate();
+    await this.probeAgain();
     const before = this.#passes;
     if (before === 0) this.#reconciler.start();
     else if (isResync) this.#reconciler.resync("script");
@@ -208,6 +206,12 @@ export class ModelAgent {
       return this.lastError === undefined ? "ended" : "failed";
     };
     return Promise.race([over(), this.life.died]);
+  }
+
+  /** Like the agent's timer: probes again for addresses that another host held. Returns when the probes are answered. */
+  async probeAgain(): Promise<void> {
+    this.#probeQueue.sendDue();
+    await setImmediate();
   }
 
   /** Like `POST /v1/reconcile`. */

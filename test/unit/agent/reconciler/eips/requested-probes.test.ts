@@ -40,6 +40,22 @@ t.test("a write of the Eip or of its user waits for the probe", async (t) => {
   }
 });
 
+t.test("a write after a probe found the address free waits for the pass that takes it", async (t) => {
+  for (const id of ["eips/e2", "fips/f0"] as const satisfies readonly ObjectId[]) {
+    const { player, reason, probes } = await inConflict(t);
+    await player.play([
+      { do: "claim", number: 2, isClaimed: false },
+      { do: "time", ms: 3_600_000 },
+    ]);
+    await player.agent.probeAgain();
+    const before = probes();
+    t.equal(reason(), "AddressConflict", "the pass has not run yet");
+    t.ok((await player.agent.probeFor([id], 5_000)) > 0);
+    t.equal(reason(), "Ready", id);
+    t.equal(probes(), before, "without another probe");
+  }
+});
+
 t.test("a write of other objects sends no probe and does not wait", async (t) => {
   const { player, probes } = await inConflict(t);
   const before = probes();
