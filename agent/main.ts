@@ -50,19 +50,22 @@ import { countersOf, QosMeter } from "./status/qos-meter.ts";
 import { meterReaders } from "./status/reader-meter.ts";
 import { healthOf, summarize } from "./status/summary.ts";
 import { openStore } from "./store/open-store.ts";
-import { readVersion } from "./version.ts";
+import { version } from "./version.ts";
 
 /** The address family that the gateway translates. A second one needs a second set of planner, drivers and reconciler. */
 const family = ipv4;
 
-const version = readVersion();
-try {
-  const invocation = readInvocation(process.argv.slice(2), process.env, version);
-  if (invocation.kind === "print") process.stdout.write(invocation.text);
-  else await run(invocation.config);
-} catch (error) {
-  process.stderr.write(`natgw-agent: ${error instanceof GatewayError ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+void main();
+
+async function main(): Promise<void> {
+  try {
+    const invocation = readInvocation(process.argv.slice(2), process.env, version);
+    if (invocation.kind === "print") process.stdout.write(invocation.text);
+    else await run(invocation.config);
+  } catch (error) {
+    process.stderr.write(`natgw-agent: ${error instanceof GatewayError ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
 }
 
 async function run(config: Config): Promise<void> {

@@ -1,15 +1,13 @@
-/** The version of the agent. */
+/** The version in package.json. */
 import { readFileSync } from "node:fs";
 
-/** Searches upwards for package.json: sources and `dist` are at different depths. */
-export function readVersion(): string {
-  for (const path of ["../package.json", "../../package.json"]) {
-    try {
-      const found: unknown = JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
-      if (typeof found === "object" && found !== null && "version" in found) return String(found.version);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    }
-  }
-  return "unknown";
+/** The bundles have it built in. */
+declare const NATGW_VERSION: string | undefined;
+
+export const version: string = typeof NATGW_VERSION === "string" ? NATGW_VERSION : readVersion();
+
+function readVersion(): string {
+  const path = new URL("../package.json", import.meta.url);
+  const { version } = JSON.parse(readFileSync(path, "utf8")) as { readonly version: string };
+  return version;
 }

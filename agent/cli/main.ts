@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `natgwctl`: runs a command against the agent's API, prints its answer, and sets the exit code. */
 import type { Command } from "commander";
+import { version } from "../version.ts";
 import { type Answer, type OutputFormat, outputFormats } from "./answer.ts";
 import type { Api } from "./api.ts";
 import { parseDuration } from "./arguments.ts";
@@ -10,7 +11,6 @@ import { createProgram } from "./program.ts";
 import { render } from "./render.ts";
 import { type TargetOptions, targetOf } from "./target.ts";
 import { Terminal } from "./terminal.ts";
-import { version } from "./version.ts";
 
 interface GlobalOptions extends TargetOptions {
   readonly output?: readonly string[];

@@ -6,6 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { collections } from "../../../lib/model/names.ts";
 import { bytes, counted } from "../../../lib/text/quantities.ts";
 import { type Cell, lines, table } from "../../../lib/text/view.ts";
+import { version } from "../../version.ts";
 import { type Answer, outputFormats } from "../answer.ts";
 import type { Api, CallOptions } from "../api.ts";
 import { type ArchiveFile, archive } from "../archive.ts";
@@ -13,7 +14,6 @@ import type { Context } from "../context.ts";
 import type { GatewayStatus } from "../documents.ts";
 import { CliFailure, UnavailableFailure, UsageFailure } from "../failures.ts";
 import { withoutSecrets } from "../secrets.ts";
-import { version } from "../version.ts";
 
 interface Part {
   readonly file: string;

@@ -1,0 +1,64 @@
+/** What the bundles of the daemon and of natgwctl have in common. */
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import type { BuildOptions } from "esbuild";
+
+const { version } = JSON.parse(await readFile("package.json", "utf8")) as { readonly version: string };
+
+export const bundleOptions = {
+  bundle: true,
+  platform: "node",
+  // Node's loader of ES modules takes longer.
+  format: "cjs",
+  target: "node24",
+  define: { NATGW_VERSION: JSON.stringify(version) },
+  // Only without the definition above.
+  logOverride: { "empty-import-meta": "silent" },
+  // Node keeps the text in memory, with two bytes a character if a comment has one beyond Latin-1.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  lineLimit: 200,
+  // A path in the bundle never leads out of the directory that is built.
+  preserveSymlinks: true,
+} as const satisfies BuildOptions;
+
+/**
+ * Writes `main.js`, which starts a bundle of its directory with V8's compile cache beside it, and removes the cache of the bundle before.
+ * The cache is portable: the image is built in another directory. Where it cannot be read or written, Node goes without. An older Node
+ * would fail somewhere with a syntax error or a missing function, so the first lines run with any Node.
+ *
+ * @param exitCode of the program for a Node that is too old
+ */
+export async function writeStarter(
+  directory: string,
+  {
+    program,
+    bundle,
+    exitCode,
+  }: { readonly program: string; readonly bundle: string; readonly exitCode: number },
+): Promise<void> {
+  await put(`${directory}/package.json`, '{ "type": "commonjs" }\n');
+  await put(
+    `${directory}/main.js`,
+    `#!/usr/bin/env node
+if (Number.parseInt(process.versions.node, 10) < 24) {
+  process.stderr.write(\`${program}: Node 24 or newer is needed, this is \${process.version}\\n\`);
+  process.exit(${exitCode});
+}
+require("node:module").enableCompileCache({ directory: \`\${__dirname}/compiled\`, portable: true });
+require("./${bundle}");
+`,
+  );
+  await rm(`${directory}/compiled`, { recursive: true, force: true });
+}
+
+/** The environment of a start that fills the cache. */
+export function cachingEnvironment(): NodeJS.ProcessEnv {
+  const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
+  return environment;
+}
+
+/** Atomically, because the program may just be starting from the files before. */
+async function put(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o755 });
+  await rename(`${path}.new`, path);
+}
