@@ -8,6 +8,7 @@
  * In this test two agents share a network. An EIP moves from one to the other with few probes, whichever probes first.
  * If both hold it, both report it. A foreign claim counts only while a host replies for the address.
  */
+
 import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { announcementsOf, type Mac } from "../../lib/arp/packet.ts";
@@ -17,6 +18,7 @@ import type { ApiClient } from "../support/api-client.ts";
 import { Gateway } from "../support/gateway.ts";
 import { runIn } from "../support/in-namespace.ts";
 import { gatewayMacs } from "../support/lab.ts";
+import { readLink } from "../support/links.ts";
 import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway } from "../support/targets.ts";
 import { ArpTape } from "./arp-tape.ts";
@@ -179,7 +181,7 @@ for (const [dataplane, binding] of variants) {
     await t.test("unconfirmed claims are counted and have no effect", async (t) => {
       const stranger = await ArpTape.start(gw.lab.namespaceOf("outside"), "eth0");
       t.teardown(() => stranger.stop());
-      const claims = (result: string) => metricOf(one.api, `natgw_arp_claims_total{result="${result}"}`);
+      const claims = (result: string) => one.api.metric(`natgw_arp_claims_total{result="${result}"}`);
       const [since, counted] = [(await readyOf(one.api))?.lastTransitionTime, await claims("unconfirmed")];
       for (let number = 1; number <= 8; number++) {
         const mac = `02:00:00:00:66:0${number}` as Mac;
@@ -252,14 +254,6 @@ async function untilReady(api: ApiClient): Promise<void> {
   await until(`${path} to be Ready`, async () => (await readyOf(api))?.status === "True", deadlineMs);
 }
 
-async function metricOf(api: ApiClient, series: string): Promise<number> {
-  const body = await api.metrics();
-  const line = body.split("\n").find((one) => one.startsWith(`${series} `));
-  return Number(line?.slice(series.length) ?? 0);
-}
-
 async function macOf(namespace: string, link: string): Promise<Mac> {
-  const text = await runIn(namespace, ["ip", "-j", "link", "show", link]);
-  const [{ address }] = JSON.parse(text) as [{ readonly address: string }];
-  return address as Mac;
+  return (await readLink(namespace, link)).address as Mac;
 }

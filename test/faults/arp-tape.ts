@@ -7,7 +7,7 @@ import {
 } from "../../agent/kernel/announcer/packet-socket.ts";
 import { type ArpPacket, decodeArp, encodeArp } from "../../lib/arp/packet.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
-import { runIn } from "../support/in-namespace.ts";
+import { readLink } from "../support/links.ts";
 
 export interface HeardPacket extends ArpPacket {
   readonly atMs: number;
@@ -28,8 +28,7 @@ export class ArpTape {
   }
 
   static async start(namespace: string, link: string): Promise<ArpTape> {
-    const text = await runIn(namespace, ["ip", "-j", "link", "show", link]);
-    const [{ ifindex }] = JSON.parse(text) as [{ readonly ifindex: number }];
+    const { ifindex } = await readLink(namespace, link);
     const leave = enterNamespace(namespace);
     let socket: PacketSocket;
     try {

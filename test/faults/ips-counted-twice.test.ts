@@ -10,10 +10,12 @@
  * with the reason, the others work as if it did not exist, every IP is counted once, and the gateway's own address
  * stays.
  */
+
 import t, { type Test } from "tap";
 import type { ObjectReply, Problem } from "../support/api-client.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { labAddresses } from "../support/lab.ts";
+import { readLink } from "../support/links.ts";
 import { until } from "../support/run.ts";
 import { eip, eipAddress, gateway, outsideTcp, tcp, udp } from "../support/targets.ts";
 
@@ -273,5 +275,5 @@ function conditionIn({ status }: ObjectReply, type: string) {
 
 /** The MAC of the outside host. */
 async function macOf(gw: Gateway): Promise<string> {
-  return (await gw.lab.exec("outside", ["cat", "/sys/class/net/eth0/address"])).trim();
+  return (await readLink(gw.lab.namespaceOf("outside"), "eth0")).address;
 }

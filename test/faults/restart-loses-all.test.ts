@@ -225,8 +225,5 @@ function sendersOf(gw: Gateway): Promise<readonly HostStream[]> {
 }
 
 async function driftOf(gw: Gateway, subsystem: string): Promise<number> {
-  const body = await gw.api.metrics();
-  return Number(
-    new RegExp(`^natgw_drift_repaired_total\\{subsystem="${subsystem}"\\} (\\S+)$`, "m").exec(body)?.[1] ?? 0,
-  );
+  return gw.api.metric(`natgw_drift_repaired_total{subsystem="${subsystem}"}`);
 }

@@ -14,6 +14,7 @@ import type { InterfaceName } from "../../lib/model/names.ts";
 import type { ObservedLink } from "../../lib/model/observed.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { runIn } from "../support/in-namespace.ts";
+import { readLink } from "../support/links.ts";
 import { addNamespaces, deleteNamespaces, ipBatch, testName } from "../support/namespaces.ts";
 import { until } from "../support/run.ts";
 
@@ -28,21 +29,9 @@ await ipBatch(gateway, [
 ]);
 await ipBatch(neighbour, ["link set net1 up", "address add 203.0.113.1/24 dev net1"]);
 
-interface LinkJson {
-  readonly ifindex: number;
-  readonly ifname: string;
-  readonly address: string;
-}
 async function linkOf(namespace: string): Promise<ObservedLink> {
-  const [json] = JSON.parse(await runIn(namespace, ["ip", "-j", "link", "show", "net1"])) as LinkJson[];
-  if (json === undefined) throw new Error("no link");
-  return {
-    index: json.ifindex,
-    name: json.ifname as InterfaceName,
-    mac: json.address,
-    isUp: true,
-    hasCarrier: true,
-  };
+  const { ifindex, ifname, address } = await readLink(namespace, "net1");
+  return { index: ifindex, name: ifname as InterfaceName, mac: address, isUp: true, hasCarrier: true };
 }
 const links = { [gateway]: await linkOf(gateway), [neighbour]: await linkOf(neighbour) };
 const ourMac = links[gateway]?.mac ?? "";

@@ -105,9 +105,7 @@ async function dropped(gw: Gateway): Promise<number> {
 
 /** What the agent tells of it. */
 async function told(gw: Gateway): Promise<number> {
-  const body = await gw.api.metrics();
-  const labels = 'reason="api_guard",direction="ingress"';
-  return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(body)?.[1] ?? 0);
+  return gw.api.metric('natgw_dropped_packets_total{reason="api_guard",direction="ingress"}');
 }
 
 for (const dataplane of dataplanes) {

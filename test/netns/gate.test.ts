@@ -8,7 +8,6 @@ import t, { type Test } from "tap";
 import { WireWatch } from "../faults/wire-watch.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { Host } from "../support/host.ts";
-import { runIn } from "../support/in-namespace.ts";
 import { gatewayMacs, labAddresses } from "../support/lab.ts";
 import { RawLink, type Segment } from "../support/raw-packets.ts";
 import { eip, gateway, outsideTcp, outsideUdp, tcp, udp } from "../support/targets.ts";
@@ -62,14 +61,11 @@ async function tables(gw: Gateway): Promise<readonly string[]> {
 }
 
 async function dropped(gw: Gateway, reason: string, direction: string): Promise<number> {
-  const body = await gw.api.metrics();
-  const labels = `reason="${reason}",direction="${direction}"`;
-  return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(body)?.[1] ?? 0);
+  return gw.api.metric(`natgw_dropped_packets_total{reason="${reason}",direction="${direction}"}`);
 }
 
 async function sendStray(gw: Gateway): Promise<void> {
-  const namespace = gw.lab.namespaceOf("pod2");
-  const link = new RawLink(namespace, Number(await runIn(namespace, ["cat", "/sys/class/net/eth0/ifindex"])));
+  const link = await RawLink.open(gw.lab.namespaceOf("pod2"), "eth0");
   link.send(stray, gatewayMacs.eth0);
   link.close();
 }

@@ -7,7 +7,6 @@ import { connect, type Socket } from "node:net";
 import t from "tap";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";
-import { runIn } from "../support/in-namespace.ts";
 import { gatewayMacs, type HostName, labAddresses } from "../support/lab.ts";
 import { ipBatch } from "../support/namespaces.ts";
 import { RawLink, type Segment } from "../support/raw-packets.ts";
@@ -81,15 +80,12 @@ class QuietConnection {
 }
 
 async function rawLink(gw: Gateway, host: HostName): Promise<RawLink> {
-  const namespace = gw.lab.namespaceOf(host);
-  return new RawLink(namespace, Number(await runIn(namespace, ["cat", "/sys/class/net/eth0/ifindex"])));
+  return RawLink.open(gw.lab.namespaceOf(host), "eth0");
 }
 
 /** The number of packets that the guard dropped, from the agent's metrics. */
 async function dropped(gw: Gateway, direction: string, reason = "guard_invalid"): Promise<number> {
-  const text = await gw.api.metrics();
-  const labels = `reason="${reason}",direction="${direction}"`;
-  return Number(new RegExp(`^natgw_dropped_packets_total\\{${labels}\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
+  return gw.api.metric(`natgw_dropped_packets_total{reason="${reason}",direction="${direction}"}`);
 }
 
 const stray: Segment = {

@@ -2,6 +2,7 @@
  * Two replicas of one gateway on one L2 with the same EIPs and the same calls, as Kube-OVN runs them: no AddressConflict, no BFD
  * until something is translated, and a replica that was never initialized gets no traffic.
  */
+
 import { rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
@@ -14,6 +15,7 @@ import { runIn } from "../support/in-namespace.ts";
 import { KernelWatch } from "../support/kernel-watch.ts";
 import { imageSettings } from "../support/kube-ovn-simulator/player.ts";
 import { labAddresses } from "../support/lab.ts";
+import { readLink } from "../support/links.ts";
 import { callScript } from "../support/nat-gateway.ts";
 import { until } from "../support/run.ts";
 import { outsideTcp, tcp, udp } from "../support/targets.ts";
@@ -67,8 +69,7 @@ for (const dataplane of dataplanes) {
     const gw = await Gateway.make(t, dataplane, imageSettings);
     const twin = await plugInSecondGateway(t, gw);
     const second = twin.lab.namespaceOf("gw");
-    const link = await runIn(second, ["ip", "-j", "link", "show", "net1"]);
-    const [{ address: mac }] = JSON.parse(link) as [{ readonly address: string }];
+    const { address: mac } = await readLink(second, "net1");
     const onWire = (args: readonly string[], input = "") => {
       return runIn(gw.lab.wire, ["nft", ...args], { input });
     };
@@ -146,9 +147,7 @@ for (const dataplane of dataplanes) {
         return (await addressesIn("announced_by_second")).length === 0;
       });
       // Hosts outside know the EIP at the first one, as after its next announcement.
-      const [{ address: first }] = JSON.parse(
-        await runIn(gw.lab.namespaceOf("gw"), ["ip", "-j", "link", "show", "net1"]),
-      ) as [{ readonly address: string }];
+      const { address: first } = await readLink(gw.lab.namespaceOf("gw"), "net1");
       await gw.lab.ip("outside", `neigh replace ${eip} lladdr ${first} dev eth0 nud reachable`);
       const stream = await pod1.open(outsideTcp);
       t.ok(await stream.advance(1_000));

@@ -41,12 +41,6 @@ async function who(gw: Gateway, query: Readonly<Record<string, string | number>>
   return body;
 }
 
-async function metric(gw: Gateway, name: string): Promise<number> {
-  const body = await gw.api.metrics();
-  const line = body.split("\n").find((line) => line.startsWith(`${name} `));
-  return line === undefined ? 0 : Number(line.slice(name.length + 1));
-}
-
 /** Flows end a second after their last packet; bytes and packets are counted. */
 async function hurry(gw: Gateway): Promise<void> {
   const names = [
@@ -91,7 +85,7 @@ t.test("every flow is found by EIP, port and time", async (t) => {
     });
     flows.push(...(await Promise.all(asked)));
   }
-  const written = () => metric(gw, "natgw_flow_log_records_total");
+  const written = () => gw.api.metric("natgw_flow_log_records_total");
   await until("all of them in the log", async () => (await written()) >= flows.length, 30_000);
   const missing = [];
   for (const { port, client, at } of flows) {
@@ -103,7 +97,7 @@ t.test("every flow is found by EIP, port and time", async (t) => {
       missing.push(found);
   }
   t.same(missing.slice(0, 3), [], `each of ${flows.length}`);
-  t.equal(await metric(gw, 'natgw_flow_log_lost_total{reason="overrun"}'), 0);
+  t.equal(await gw.api.metric('natgw_flow_log_lost_total{reason="overrun"}'), 0);
   const [first] = flows;
   const early = new Date(Date.parse(first?.at ?? "") - 60_000).toISOString();
   t.match(
@@ -175,9 +169,9 @@ t.test("what is lost is counted, in the log too", async (t) => {
   });
   const at = new Date().toISOString();
   const total = async () => {
-    const lost = await metric(gw, 'natgw_flow_log_lost_total{reason="overrun"}');
+    const lost = await gw.api.metric('natgw_flow_log_lost_total{reason="overrun"}');
     // One record is about the loss, one about the start.
-    return { lost, written: (await metric(gw, "natgw_flow_log_records_total")) - (lost > 0 ? 2 : 1) };
+    return { lost, written: (await gw.api.metric("natgw_flow_log_records_total")) - (lost > 0 ? 2 : 1) };
   };
   const { written: before } = await total();
   const pid = gw.agent.pid;

@@ -148,6 +148,12 @@ export class ApiClient {
     return body;
   }
 
+  /** @param series a metric with all its labels, as `/metrics` has it. 0 if there is none. */
+  async metric(series: string): Promise<number> {
+    const line = (await this.metrics()).split("\n").find((one) => one.startsWith(`${series} `));
+    return Number(line?.slice(series.length) ?? 0);
+  }
+
   async status(): Promise<StatusReply> {
     return (await this.call<StatusReply>("GET", "/v1/status")).body;
   }

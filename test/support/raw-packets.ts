@@ -1,6 +1,8 @@
 /** Captures and forges IPv4 packets on a host's link: also segments that no TCP would send. */
+
 import { close, errnoName, libcFunction, sendto, socket } from "../../agent/kernel/libc.ts";
 import { enterNamespace } from "./enter-namespace.ts";
+import { readLink } from "./links.ts";
 import { until } from "./run.ts";
 
 /** A TCP segment. */
@@ -24,13 +26,19 @@ export class RawLink {
   readonly #index: number;
   readonly #seen: Segment[] = [];
 
-  /** The link with this index in `namespace`. Captures all IPv4 packets in both directions from now on. */
-  constructor(namespace: string, index: number) {
-    const leave = enterNamespace(namespace);
-    this.#fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, ETH_P_ALL << 8);
-    leave();
-    if (this.#fd < 0) throw new Error(`no packet socket: ${errnoName(-this.#fd)}`);
+  private constructor(fd: number, index: number) {
+    this.#fd = fd;
     this.#index = index;
+  }
+
+  /** Captures all IPv4 packets in both directions from now on. */
+  static async open(namespace: string, link: string): Promise<RawLink> {
+    const { ifindex } = await readLink(namespace, link);
+    const leave = enterNamespace(namespace);
+    const fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, ETH_P_ALL << 8);
+    leave();
+    if (fd < 0) throw new Error(`no packet socket: ${errnoName(-fd)}`);
+    return new RawLink(fd, ifindex);
   }
 
   /** Sends to the host with this MAC. */
