@@ -5,8 +5,9 @@
  * INVARIANTS
  * - At most one pass runs at a time.
  * - A pass begins after every wake. Wakes during a pass share the next one.
- * - After every pass one timer is armed: for the resync, or earlier if the pass asked for it or failed. A failure is
+ * - One timer is armed while no pass runs: for the resync, or earlier if the last pass asked for it or failed. A failure is
  *   retried at the resync interval at the latest.
+ * - The resync interval counts from the end of the last resync, however many other passes there are.
  */
 import type { PassReport } from "./pass/report.ts";
 import type { PassRequest } from "./pass-request.ts";
@@ -43,6 +44,8 @@ export class ReconcileLoop {
   #waiters: Waiter[] = [];
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** When the last resync ended. */
+  #resyncedMs = performance.now();
   #failures = 0;
   #isStarted = false;
 
@@ -102,9 +105,11 @@ export class ReconcileLoop {
   }
 
   async #runUntilQuiet(): Promise<void> {
+    // What the last pass left to a later one is done by this one, which says what is due after it.
+    clearTimeout(this.#timer);
     // Start after the turn that woke the loop, so that requests of one turn share a pass.
     await new Promise(setImmediate);
-    let delayMs = this.#options.resyncIntervalMs;
+    let delayMs = this.#resyncInMs();
     while (this.#reasons.size > 0 && !this.#abort.signal.aborted) delayMs = await this.#runOnce();
     this.#running = undefined;
     if (!this.#abort.signal.aborted) this.#arm(delayMs);
@@ -124,9 +129,10 @@ export class ReconcileLoop {
     this.#waiters = [];
     try {
       const { report, dueInMs } = await this.#options.pass(request, this.#abort.signal);
+      if (request.isResync) this.#resyncedMs = performance.now();
       this.#failures = 0;
       for (const waiter of waiters) waiter.resolve(report);
-      return Math.min(dueInMs ?? Number.POSITIVE_INFINITY, this.#options.resyncIntervalMs);
+      return Math.min(dueInMs ?? Number.POSITIVE_INFINITY, this.#resyncInMs());
     } catch (error) {
       // The next pass must cover what this one should have covered.
       this.#isResyncWanted = true;
@@ -146,8 +152,11 @@ export class ReconcileLoop {
     return Math.min(doubled, maxRetryMs, resyncIntervalMs);
   }
 
+  #resyncInMs(): number {
+    return Math.max(0, this.#resyncedMs + this.#options.resyncIntervalMs - performance.now());
+  }
+
   #arm(delayMs: number): void {
-    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.resync(timerReason), delayMs);
   }
 }

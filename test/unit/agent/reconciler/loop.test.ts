@@ -141,6 +141,39 @@ t.test("the loop", async (t) => {
     await loop.stop();
   });
 
+  t.test("a retry that falls due during a pass is done by it", async (t) => {
+    const { loop, begun, ends, passNumber } = handLoop();
+    loop.start();
+    await passNumber(1);
+    ends[0]?.end({ dueInMs: 300 });
+    await delay(1);
+    loop.wake("event");
+    await passNumber(2);
+    await delay(400);
+    ends[1]?.end();
+    await delay(20);
+    t.equal(begun.length, 2, "no other pass begins");
+    await loop.stop();
+  });
+
+  t.test("passes in between do not put off the resync", async (t) => {
+    const begun: PassRequest[] = [];
+    const pass = async (request: PassRequest) => {
+      begun.push(request);
+      return { report, dueInMs: undefined };
+    };
+    const loop = new ReconcileLoop({ pass, resyncIntervalMs: 200, onFailure: () => {} });
+    const resyncs = () => begun.filter(({ isResync }) => isResync);
+    loop.start();
+    for (let n = 0; n < 100 && resyncs().length < 3; n++) {
+      await delay(20);
+      loop.wake("write");
+    }
+    await loop.stop();
+    t.equal(resyncs().length, 3, `of ${begun.length} passes`);
+    t.ok(begun.length > 3, "passes in between");
+  });
+
   t.test("stop lets the current pass finish", async (t) => {
     const { loop, ends, passNumber } = handLoop();
     loop.start();
