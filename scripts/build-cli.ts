@@ -3,14 +3,14 @@
  * loader of ES modules takes longer than most commands. V8's compile cache is beside it.
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, rename, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { build, type Plugin } from "esbuild";
+import type { Plugin } from "esbuild";
 import { builtins } from "./builtins.ts";
-import { bundleOptions, cachingEnvironment, writeStarter } from "./bundle.ts";
+import { bundle, cachingEnvironment, writeStarter } from "./bundle.ts";
 
 const directory = "dist/cli";
 
@@ -31,21 +31,16 @@ const apart: Plugin = {
 };
 
 export async function buildCli(): Promise<void> {
-  // Files that are just being read stay as they are.
   for (const [entry, file] of [
     ["main.ts", "natgwctl.js"],
     ...apartEntries.map((name) => [`${name}.ts`, `${name}.js`] as const),
   ] as const) {
-    await build({
-      ...bundleOptions,
-      entryPoints: [`agent/cli/${entry}`],
-      outfile: `${directory}/${file}.new`,
+    await bundle(`agent/cli/${entry}`, `${directory}/${file}`, {
       plugins: entry === "main.ts" ? [builtins(unused), apart] : [builtins()],
       legalComments: "inline",
     });
-    await rename(`${directory}/${file}.new`, `${directory}/${file}`);
   }
-  await writeStarter(directory, { program: "natgwctl", bundle: "natgwctl.js", exitCode: 2 });
+  await writeStarter(directory, { program: "natgwctl", file: "natgwctl.js", exitCode: 2 });
   await compile();
 }
 

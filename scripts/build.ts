@@ -5,10 +5,10 @@
  */
 import { spawnSync } from "node:child_process";
 import { rename } from "node:fs/promises";
-import { build, type Plugin } from "esbuild";
+import type { Plugin } from "esbuild";
 import { buildCli } from "./build-cli.ts";
 import { builtins } from "./builtins.ts";
-import { bundleOptions, cachingEnvironment, writeStarter } from "./bundle.ts";
+import { bundle, cachingEnvironment, writeStarter } from "./bundle.ts";
 import { buildPage } from "./page.ts";
 
 /** Puts the status page into the bundle. */
@@ -26,20 +26,15 @@ await buildCli();
 
 async function buildAgent(): Promise<void> {
   const directory = "dist/agent";
-  const bundle = `${directory}/agent.js`;
-  await build({
-    ...bundleOptions,
-    entryPoints: ["agent/main.ts"],
-    outfile: `${bundle}.new`,
+  const file = `${directory}/agent.js`;
+  await bundle("agent/main.ts", file, {
     plugins: [builtins(), statusPage],
     // They load their binaries from the directories of their own files.
     external: ["koffi", "netlink"],
     legalComments: "external",
   });
-  // Atomically, because an agent may just be starting from the previous bundle.
-  await rename(`${bundle}.new`, bundle);
-  await rename(`${bundle}.new.LEGAL.txt`, `${bundle}.LEGAL.txt`);
-  await writeStarter(directory, { program: "natgw-agent", bundle: "agent.js", exitCode: 1 });
+  await rename(`${file}.new.LEGAL.txt`, `${file}.LEGAL.txt`);
+  await writeStarter(directory, { program: "natgw-agent", file: "agent.js", exitCode: 1 });
   spawnSync(process.execPath, [`${directory}/main.js`, "--version"], {
     env: cachingEnvironment(),
     stdio: "ignore",

@@ -1,10 +1,10 @@
 /** What the bundles of the daemon and of natgwctl have in common. */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
-import type { BuildOptions } from "esbuild";
+import { type BuildOptions, build } from "esbuild";
 
 const { version } = JSON.parse(await readFile("package.json", "utf8")) as { readonly version: string };
 
-export const bundleOptions = {
+const common = {
   bundle: true,
   platform: "node",
   // Node's loader of ES modules takes longer.
@@ -21,6 +21,12 @@ export const bundleOptions = {
   preserveSymlinks: true,
 } as const satisfies BuildOptions;
 
+/** Bundles a program into one file, atomically: it may just be starting from the file before. */
+export async function bundle(entry: string, file: string, options: BuildOptions): Promise<void> {
+  await build({ ...common, ...options, entryPoints: [entry], outfile: `${file}.new` });
+  await rename(`${file}.new`, file);
+}
+
 /**
  * Writes `main.js`, which starts a bundle of its directory with V8's compile cache beside it, and removes the cache of the bundle before.
  * The cache is portable: the image is built in another directory. Where it cannot be read or written, Node goes without. An older Node
@@ -30,11 +36,7 @@ export const bundleOptions = {
  */
 export async function writeStarter(
   directory: string,
-  {
-    program,
-    bundle,
-    exitCode,
-  }: { readonly program: string; readonly bundle: string; readonly exitCode: number },
+  { program, file, exitCode }: { readonly program: string; readonly file: string; readonly exitCode: number },
 ): Promise<void> {
   await put(`${directory}/package.json`, '{ "type": "commonjs" }\n');
   await put(
@@ -45,7 +47,7 @@ if (Number.parseInt(process.versions.node, 10) < 24) {
   process.exit(${exitCode});
 }
 require("node:module").enableCompileCache({ directory: \`\${__dirname}/compiled\`, portable: true });
-require("./${bundle}");
+require("./${file}");
 `,
   );
   await rm(`${directory}/compiled`, { recursive: true, force: true });

@@ -8,7 +8,6 @@
  * In this test two agents share a network. An EIP moves from one to the other with few probes, whichever probes first.
  * If both hold it, both report it. A foreign claim counts only while a host replies for the address.
  */
-
 import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { announcementsOf, type Mac } from "../../lib/arp/packet.ts";

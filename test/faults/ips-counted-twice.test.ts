@@ -10,7 +10,6 @@
  * with the reason, the others work as if it did not exist, every IP is counted once, and the gateway's own address
  * stays.
  */
-
 import t, { type Test } from "tap";
 import type { ObjectReply, Problem } from "../support/api-client.ts";
 import { dataplanes, Gateway } from "../support/gateway.ts";

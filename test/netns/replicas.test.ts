@@ -2,7 +2,6 @@
  * Two replicas of one gateway on one L2 with the same EIPs and the same calls, as Kube-OVN runs them: no AddressConflict, no BFD
  * until something is translated, and a replica that was never initialized gets no traffic.
  */
-
 import { rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";

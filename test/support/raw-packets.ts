@@ -1,5 +1,4 @@
 /** Captures and forges IPv4 packets on a host's link: also segments that no TCP would send. */
-
 import { close, errnoName, libcFunction, sendto, socket } from "../../agent/kernel/libc.ts";
 import { enterNamespace } from "./enter-namespace.ts";
 import { readLink } from "./links.ts";

@@ -113,7 +113,7 @@ export class ArpProbe {
   }
 
   /** The addresses to be added that another host holds. */
-  get conflicts(): Pick<ReadonlySet<Ip>, "has" | "keys"> {
+  get conflicts(): ReadonlyMap<Ip, { readonly holder: Mac }> {
     return this.#conflicts;
   }
 

@@ -32,7 +32,7 @@ export class RequestedProbes {
 
   /** Probes for all addresses in conflict. Does not wait for the replies. */
   probeAll(): void {
-    void this.#probe(undefined);
+    void this.#probe();
   }
 
   /**
@@ -43,8 +43,8 @@ export class RequestedProbes {
    */
   async probeFor(ids: readonly ObjectId[], timeoutMs: number, signal: AbortSignal): Promise<number> {
     const { store, runPass } = this.#deps;
-    if (this.#contested().size === 0) return timeoutMs;
-    const isFreed = this.#probe(eipAddressesOf(store.current.desired, ids));
+    if (this.#conflicts.every(({ size }) => size === 0)) return timeoutMs;
+    const isFreed = this.#isFreed(eipAddressesOf(store.current.desired, ids));
     if (timeoutMs === 0) return 0;
     const begunMs = performance.now();
     const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
@@ -55,24 +55,28 @@ export class RequestedProbes {
     return end.aborted ? 0 : Math.max(0, timeoutMs - (performance.now() - begunMs));
   }
 
-  /**
-   * @param addresses absent: all
-   * @returns true if a conflict of one of them is over, and the published verdicts do not say so
-   */
-  async #probe(addresses: ReadonlySet<Ip> | undefined): Promise<boolean> {
+  /** True if a conflict over one of these addresses is over, and the published verdicts do not say so. */
+  async #isFreed(addresses: ReadonlySet<Ip>): Promise<boolean> {
     const { arpProbe, arpConflicts } = this.#deps;
-    const contested = [...this.#contested()].filter((address) => addresses?.has(address) ?? true);
-    await Promise.all([arpProbe.probeNow(addresses), arpConflicts.probeNow(addresses)]);
+    const known = this.#conflicts;
+    const contested = [...addresses].filter((address) => known.some((conflicts) => conflicts.has(address)));
+    await this.#probe(addresses);
     return contested.some(
       (address) => !arpProbe.conflicts.has(address) && !arpConflicts.conflicts.has(address),
     );
   }
 
-  /** Addresses in conflict now or as published. The pass that a free address wakes may not have ended yet. */
-  #contested(): ReadonlySet<Ip> {
+  /** @param addresses absent: all */
+  async #probe(addresses?: ReadonlySet<Ip>): Promise<void> {
+    const { arpProbe, arpConflicts } = this.#deps;
+    await Promise.all([arpProbe.probeNow(addresses), arpConflicts.probeNow(addresses)]);
+  }
+
+  /** The conflicts now, and those of the published verdicts: the pass that a free address wakes may not have ended yet. */
+  get #conflicts(): readonly ReadonlyMap<Ip, unknown>[] {
     const { arpProbe, arpConflicts, published } = this.#deps;
-    const { addressConflicts, heldConflicts } = published() ?? {};
-    const all = [arpProbe.conflicts, arpConflicts.conflicts, addressConflicts, heldConflicts];
-    return new Set(all.flatMap((conflicts) => [...(conflicts?.keys() ?? [])]));
+    const verdicts = published();
+    const judged = verdicts === undefined ? [] : [verdicts.addressConflicts, verdicts.heldConflicts];
+    return [arpProbe.conflicts, arpConflicts.conflicts, ...judged];
   }
 }
