@@ -91,7 +91,8 @@ for (const dataplane of dataplanes) {
       const endOfKillsMs = performance.now() + killingMs;
       let round = 0;
       let cutOff = 0;
-      for (; round < kills / dataplanes.length && performance.now() < endOfKillsMs; round++) {
+      const isTime = () => performance.now() < endOfKillsMs || acknowledged() === 0;
+      for (; round < kills / dataplanes.length && isTime(); round++) {
         const writing = Promise.all(writers.map((writer) => writer.run(gw.api)));
         const goal = acknowledged() + Math.floor(random() * mostWrites);
         const endMs = performance.now() + writingMs;

@@ -2,18 +2,22 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import t from "tap";
 import { openStore } from "../../agent/store/open-store.ts";
 import { journalName } from "../../agent/store/set-aside.ts";
+import { until } from "../support/run.ts";
 
 const child = join(import.meta.dirname, "store-child.ts");
 /** `NATGW_RUNS` multiplies the number of runs. */
 const multiplier = Number(process.env.NATGW_RUNS ?? 1);
-const rounds = 30 * multiplier;
+/** At least so many kills, then more while there is time. */
+const leastRounds = 8;
+const mostRounds = 30 * multiplier;
 const endMs = Date.now() + 8000 * multiplier;
+/** Maximum writes to wait for before a kill, several compactions long. */
+const mostWrites = 60;
 
 t.test("kill -9 at any instant: what was acknowledged is there, in order, without gaps", async (t) => {
   const directory = t.testdir();
@@ -21,22 +25,27 @@ t.test("kill -9 at any instant: what was acknowledged is there, in order, withou
   const found = new Map<string, number>();
   let acknowledged = 0;
   let round = 0;
-  for (; round < rounds && Date.now() < endMs; round++) {
+  const isEnough = () => round >= leastRounds && acknowledged > 100;
+  for (; round < mostRounds && !(isEnough() && Date.now() >= endMs); round++) {
     const writer = spawn(process.execPath, [child, "write", directory], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     t.teardown(() => writer.kill("SIGKILL"));
-    const output = text(writer.stdout);
-    const exit = once(writer, "exit");
-    // Every fourth is killed before it wrote anything, the others from their first write to beyond a compaction.
-    if (round % 4 === 3) await sleep(Math.random() * 300);
-    else await once(writer.stdout, "data");
-    await sleep(Math.random() * 100);
-    writer.kill("SIGKILL");
-    await exit;
+    let output = "";
+    writer.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
     // A number that the kill cut short has no newline: it is not counted.
-    for (const line of (await output).split("\n").slice(0, -1))
-      acknowledged = Math.max(acknowledged, Number(line));
+    const written = () => output.split("\n").slice(0, -1).map(Number);
+    const closed = once(writer, "close");
+    // Every fourth is killed before it wrote anything, the others from their first write to beyond a compaction.
+    const goal = 1 + Math.floor(Math.random() * mostWrites);
+    if (round % 4 === 3) await sleep(Math.random() * 300);
+    else await until(`${goal} writes`, () => written().length >= goal);
+    await sleep(Math.random() * 20);
+    writer.kill("SIGKILL");
+    await closed;
+    acknowledged = Math.max(acknowledged, ...written());
 
     const store = await openStore({ directory, now: Date.now, log });
     const numbers = [...store.current.tombstones.values()];
