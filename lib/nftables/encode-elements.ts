@@ -57,6 +57,11 @@ export function encodeDeleteChunked(
   return encode(map, keys, undefined, messageType.deleteElements, 0);
 }
 
+/** Deletes all elements of a map or set. */
+export function encodeFlush(map: SetName): NetlinkMessage {
+  return { type: messageType.deleteElements, flags: 0, payload: listHeader(map) };
+}
+
 /**
  * Requests one element. For an interval map the kernel returns the element that contains the first key of the range.
  */

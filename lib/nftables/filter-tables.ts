@@ -15,7 +15,7 @@ import {
   newRule,
   newTable,
 } from "./definition-messages.ts";
-import { encodeAddChunked, encodeDeleteChunked } from "./encode-elements.ts";
+import { encodeAddChunked, encodeDeleteChunked, encodeFlush } from "./encode-elements.ts";
 import {
   allFilterTables,
   type ByFilterTable,
@@ -61,10 +61,13 @@ export function isSameFilterTables(one: ObservedFilterTables, other: ObservedFil
 /** One transaction. */
 export interface FilterTablesTransaction {
   readonly definitions: Partial<ByFilterTable<FilterTablesChange>>;
-  /** Elements to delete from the guard's sets. The sets of a table that is created are empty. */
-  readonly remove: ByGuardSet<readonly string[]>;
+  /** What to delete from the guard's sets. The sets of a table that is created are empty. */
+  readonly remove: ByGuardSet<Removal>;
   readonly add: GuardElements;
 }
+
+/** Elements to delete from a set, or all that it has, whatever they are. */
+export type Removal = readonly string[] | "all";
 
 /** Deletes the table if `isReplaced`, then creates it with `make`. Without `make` it is only deleted. */
 export interface FilterTablesChange {
@@ -92,9 +95,13 @@ export function* encodeFilterTablesChunked(
     ];
   });
   const messages: NetlinkMessage[] = [...tables];
-  for (const set of guardSetNames) messages.push(...(yield* encodeDeleteChunked(set, [...remove[set]])));
+  for (const set of guardSetNames) messages.push(...(yield* encodeRemoval(set, remove[set])));
   for (const set of guardSetNames) messages.push(...(yield* encodeAddChunked(set, add[set])));
   return messages;
+}
+
+function* encodeRemoval(set: GuardSet, removal: Removal): Chunked<readonly NetlinkMessage[]> {
+  return removal === "all" ? [encodeFlush(set)] : yield* encodeDeleteChunked(set, removal);
 }
 
 /** The table as lines, as a dump of it would give them. */
@@ -133,19 +140,27 @@ function encodeFilterTable(
   ];
 }
 
-/** The keys that transactions touch, by set. In parts. */
+/** The keys of a set that were written, or all that it has. */
+export type TouchedKeys = ReadonlySet<string> | "all";
+
+/** What transactions touch, by set. In parts. */
 export function* touchedElements(
   transactions: readonly FilterTablesTransaction[],
-): Chunked<ReadonlyMap<GuardSet, ReadonlySet<string>>> {
-  const touched = new Map<GuardSet, ReadonlySet<string>>();
-  for (const set of guardSetNames) {
-    const keys = new Set<string>();
-    for (const { add, remove } of transactions)
-      for (const some of [remove[set], add[set].keys()])
-        yield* forEachChunked(some, lookedAtOnce, (key) => keys.add(key));
-    touched.set(set, keys);
-  }
+): Chunked<ReadonlyMap<GuardSet, TouchedKeys>> {
+  const touched = new Map<GuardSet, TouchedKeys>();
+  for (const set of guardSetNames) touched.set(set, yield* touchedIn(set, transactions));
   return touched;
+}
+
+function* touchedIn(set: GuardSet, transactions: readonly FilterTablesTransaction[]): Chunked<TouchedKeys> {
+  const keys = new Set<string>();
+  for (const { add, remove } of transactions) {
+    const { [set]: removal } = remove;
+    if (removal === "all") return "all";
+    for (const some of [removal, add[set].keys()])
+      yield* forEachChunked(some, lookedAtOnce, (key) => keys.add(key));
+  }
+  return keys;
 }
 
 /** Takes a few milliseconds. */

@@ -31,7 +31,7 @@ export function wantedGuard(program: Program): GuardElements {
 /** The same in parts. */
 export function* wantedGuardChunked(program: Program): Chunked<GuardElements> {
   const wanted = byGuardSet(() => new Map<string, string>());
-  yield* visitGuard(program, (set, key) => wanted[set].set(key, ""));
+  yield* visitGuard(program, (set, address, rest) => wanted[set].set(`${address}${rest}`, ""));
   return wanted;
 }
 
@@ -90,7 +90,8 @@ export function isNoDifference({ add, remove }: Partial<GuardDifference>): boole
 
 /** How many objects use each element of the FIPs' and the backends' sets, which several may share. */
 export class GuardUsers {
-  readonly #counts = byGuardSet(() => new Map<string, number>());
+  /** By what follows the address in an element, which many share, then by address: no text is made for an element. */
+  readonly #counts = byGuardSet(() => new Map<string, Map<string, number>>());
 
   constructor(program?: Program) {
     if (program !== undefined) runSync(this.#count(program, 1));
@@ -111,21 +112,24 @@ export class GuardUsers {
   }
 
   isUsed(set: GuardSet, key: string): boolean {
-    return this.#counts[set].has(key);
+    const [address = key] = key.split(" ", 1);
+    return this.#counts[set].get(key.slice(address.length))?.has(address) ?? false;
   }
 
   /** True if an object translates to this address. */
   isInternal(address: Ip): boolean {
     const { fips, backends } = this.#counts;
-    return fips.has(address) || backends.keys().some((key) => key.startsWith(`${address} `));
+    return [fips, backends].some((one) => one.values().some((counts) => counts.has(address)));
   }
 
   *#count(program: Program, by: number): Chunked<void> {
-    yield* visitGuard(program, (set, key) => {
-      const counts = this.#counts[set];
-      const count = (counts.get(key) ?? 0) + by;
-      if (count === 0) counts.delete(key);
-      else counts.set(key, count);
+    yield* visitGuard(program, (set, address, rest) => {
+      const { [set]: all } = this.#counts;
+      const counts = all.get(rest) ?? new Map<string, number>();
+      if (counts.size === 0) all.set(rest, counts);
+      const count = (counts.get(address) ?? 0) + by;
+      if (count !== 0) counts.set(address, count);
+      else if (counts.delete(address) && counts.size === 0) all.delete(rest);
     });
   }
 }
@@ -170,26 +174,32 @@ export function isGuardedSource(
   );
 }
 
-/** Calls `visit` for each use of an element. */
-function* visitGuard(program: Program, visit: (set: GuardSet, key: string) => void): Chunked<void> {
+/** Calls `visit` for each use of an element: its text is the address and the rest, such as ` . tcp . 80`. */
+function* visitGuard(
+  program: Program,
+  visit: (set: GuardSet, address: string, rest: string) => void,
+): Chunked<void> {
   const isDue = everyNth(visitedAtOnce);
   for (const { internalIp } of program.fips) {
     if (isDue()) yield;
-    visit("fips", internalIp);
+    visit("fips", internalIp, "");
   }
-  for (const { protocol, backends } of program.dnats)
+  for (const { protocol, backends } of program.dnats) {
+    let [rest, restPort] = ["", 0];
     for (const { ip, port } of backends) {
       if (isDue()) yield;
-      visit("backends", concatText(ip, protocol, port));
+      if (port !== restPort) [rest, restPort] = [concatText("", protocol, port), port];
+      visit("backends", ip, rest);
     }
+  }
   const { format, netmask } = program.family;
   for (const { cidr } of program.pools) {
     if (isDue()) yield;
-    visit("clients", concatText(addressOf(cidr), format(netmask(prefixLengthOf(cidr)))));
+    visit("clients", addressOf(cidr), concatText("", format(netmask(prefixLengthOf(cidr)))));
   }
   for (const { address } of ruledEips(program)) {
     if (isDue()) yield;
-    visit("eips", address);
+    visit("eips", address, "");
   }
 }
 

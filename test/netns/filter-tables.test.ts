@@ -97,6 +97,45 @@ t.test("the tables are created, listed by nft, changed element by element and re
   ]);
 });
 
+t.test("sets that lose all of many elements are emptied by one request", async (t) => {
+  const numbers = Array.from({ length: 1_500 }, (_, at) => at);
+  const crowd: Program = {
+    ...full,
+    fips: numbers.map((at) => ({
+      id: objectId("fip", `f${at}`),
+      eip: ip("203.0.113.1"),
+      internalIp: ip(`10.1.${at >> 8}.${at & 255}`),
+      isOutward: true,
+    })),
+  };
+  await converge(crowd, "open");
+  const without = { ...crowd, fips: [], dnats: [] };
+  const [part, ...others] = planFilterTables(
+    without,
+    wantedGuard(without),
+    await tables.read(signal),
+    gatesOf("open"),
+  );
+  t.same(others, []);
+  t.match(part?.transaction, { remove: { fips: "all", backends: ["10.0.1.6 . tcp . 8080"], eips: [] } });
+  t.same(await converge(without, "open"), [
+    `remove ip natgw_guard fips { ${["0.0", "0.1", "0.10", "0.100", "0.101", "0.102", "0.103", "0.104"].map((end) => `10.1.${end}`).join(", ")}, … 1492 more }`,
+    "remove ip natgw_guard backends { 10.0.1.6 . tcp . 8080 }",
+  ]);
+  t.match(await listed("natgw_guard"), "elements = { 203.0.113.1, 203.0.113.2,", "others are as they were");
+
+  await converge(crowd, "open");
+  const { fips } = crowd;
+  const replaced = { ...crowd, fips: [{ ...full.fips[0], internalIp: ip("10.0.1.7") } as (typeof fips)[0]] };
+  await converge(replaced, "open");
+  t.match(
+    await listed("natgw_guard"),
+    "elements = { 10.0.1.7 }",
+    "what was put in before the others went stays",
+  );
+  await converge(full, "open");
+});
+
 t.test("the gate opens without reading the guard's elements again", async (t) => {
   await converge(full, "closed");
   const dumped: number[] = [];

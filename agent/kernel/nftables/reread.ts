@@ -1,4 +1,5 @@
 /** Reads elements that changed since a reading, by key if they are few. */
+import type { TouchedKeys } from "../../../lib/nftables/filter-tables.ts";
 import type { ElementValues } from "../../../lib/nftables/maps.ts";
 import type { SetName } from "../../../lib/nftables/sets.ts";
 import { OrderedMap } from "../../../lib/ordered-map.ts";
@@ -15,16 +16,17 @@ export async function rereadElements<Name extends SetName>(
   netlink: ConversingConnection,
   names: readonly Name[],
   before: { readonly [K in Name]: ElementValues },
-  keys: ReadonlyMap<Name, ReadonlySet<string>>,
+  keys: ReadonlyMap<Name, TouchedKeys>,
   signal: AbortSignal,
 ): Promise<{ readonly [K in Name]: ElementValues }> {
   const elements: { [K in Name]: ElementValues } = { ...before };
-  const changed = names.filter((map) => (keys.get(map)?.size ?? 0) > 0);
-  if (changed.reduce((sum, map) => sum + (keys.get(map)?.size ?? 0), 0) > maxReadByKey) {
+  const count = (map: Name) => countOf(keys.get(map) ?? noKeys);
+  const changed = names.filter((map) => count(map) > 0);
+  if (changed.reduce((sum, map) => sum + count(map), 0) > maxReadByKey) {
     for (const map of changed) elements[map] = await readMap(netlink, map, signal);
     return elements;
   }
-  const touched = changed.flatMap((map) => [...(keys.get(map) ?? [])].map((key) => ({ map, key })));
+  const touched = changed.flatMap((map) => [...(keys.get(map) ?? noKeys)].map((key) => ({ map, key })));
   const values = await readElements(netlink, touched, signal);
   for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map)) {
     // A copy would cost time in proportion to the map; the first change of a map still does.
@@ -37,4 +39,10 @@ export async function rereadElements<Name extends SetName>(
     elements[map] = draft.finish();
   }
   return elements;
+}
+
+const noKeys: ReadonlySet<string> = new Set();
+
+function countOf(keys: TouchedKeys): number {
+  return keys === "all" ? Number.POSITIVE_INFINITY : keys.size;
 }

@@ -178,5 +178,8 @@ function isReadByKey({ definition, add, remove }: TableTransaction): boolean {
 }
 
 function isBrief({ add, remove }: FilterTablesTransaction): boolean {
-  return guardSetNames.every((set) => add[set].size + remove[set].length <= maxReadByKey);
+  return guardSetNames.every((set) => {
+    const { [set]: removal } = remove;
+    return removal !== "all" && add[set].size + removal.length <= maxReadByKey;
+  });
 }

@@ -24,6 +24,7 @@ import {
 import {
   byGuardSet,
   type GuardElements,
+  type GuardSet,
   guardElementsText,
   guardSetNames,
   noGuardElements,
@@ -105,16 +106,14 @@ export function* planFilterTablesChunked(
     .map((name) => planTable(name, observed, isWanted(name) ? interfaces : undefined))
     .filter((plan) => plan !== undefined);
   const isGuardMade = plans.some(({ name }) => name === "guard");
-  const { add, remove } = yield* compareGuardChunked(
-    wanted,
-    isGuardMade ? noGuardElements : observed.elements,
-  );
+  const held = isGuardMade ? noGuardElements : observed.elements;
+  const { add, remove } = yield* compareGuardChunked(wanted, held);
   yield;
   const made = plans.filter(({ make }) => make !== undefined);
   const taken = plans.filter(({ make }) => make === undefined);
   return [
     yield* partOf("gate", made, { add }),
-    yield* partOf("removals", [], { remove }),
+    yield* partOf("removals", [], { remove }, setsToEmpty(wanted, held)),
     yield* partOf("opening", taken, {}),
   ].filter(({ changes }) => changes.length > 0);
 }
@@ -165,12 +164,22 @@ function describe(name: FilterTable, { vpcInterface, outsides, isUnnamed }: Filt
   return ways.join("; ");
 }
 
+/** Takes less than reading the set again, which follows its emptying. */
+const deletedOneByOne = 1_000;
+
+/** Sets that lose all of many elements: one request empties them. */
+function setsToEmpty(wanted: GuardElements, held: GuardElements): ReadonlySet<GuardSet> {
+  const isEmptied = (set: GuardSet) => wanted[set].size === 0 && held[set].size > deletedOneByOne;
+  return new Set(guardSetNames.filter(isEmptied));
+}
+
 const nothing: GuardDifference["add"] = byGuardSet(() => []);
 
 function* partOf(
   phase: Phase,
   made: readonly TablePlan[],
   { add = nothing, remove = nothing }: Partial<GuardDifference>,
+  emptied: ReadonlySet<GuardSet> = new Set(),
 ): Chunked<FilterTablesPart> {
   const isWhole = made.some(({ name }) => name === "guard");
   const changes: Change[] = made.map(({ change }) => change);
@@ -187,7 +196,7 @@ function* partOf(
     phase,
     transaction: {
       definitions: Object.fromEntries(made.map(({ name, make, isReplaced }) => [name, { make, isReplaced }])),
-      remove,
+      remove: byGuardSet((set) => (emptied.has(set) ? "all" : remove[set])),
       add: added,
     },
     changes,

@@ -61,8 +61,9 @@ export class FilterTables {
       definitions.guard === undefined ? this.has("guard") : definitions.guard.make !== undefined;
     const before = definitions.guard === undefined ? this.#elements : noGuardElements;
     for (const set of guardSetNames) {
-      if (!isGuardThere && add[set].size + remove[set].length > 0) return false;
-      if (remove[set].some((key) => !before[set].has(key))) return false;
+      const { [set]: removal } = remove;
+      if (!isGuardThere && add[set].size + removal.length > 0) return false;
+      if (removal !== "all" && removal.some((key) => !before[set].has(key))) return false;
     }
     for (const name of allFilterTables) {
       const change = definitions[name];
@@ -73,8 +74,9 @@ export class FilterTables {
       else this.#tables.set(name, change.make);
     }
     this.#elements = byGuardSet((set) => {
-      const elements = new Map(before[set]);
-      for (const key of remove[set]) elements.delete(key);
+      const { [set]: removal } = remove;
+      const elements = new Map(removal === "all" ? [] : before[set]);
+      if (removal !== "all") for (const key of removal) elements.delete(key);
       for (const key of add[set].keys()) elements.set(key, "");
       return elements;
     });

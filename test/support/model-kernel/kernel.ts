@@ -383,7 +383,9 @@ function wordsOf({ definitions, add, remove }: FilterTablesTransaction): string 
     if (change === undefined) return [];
     return [`${change.make === undefined ? "delete" : "make"} table ip ${filterTableNames[name]}`];
   });
-  const elements = guardSetNames.map((set) => `${set} +${add[set].size} -${remove[set].length}`);
+  const elements = guardSetNames.map(
+    (set) => `${set} +${add[set].size} -${remove[set] === "all" ? "all" : remove[set].length}`,
+  );
   return [...tables, ...elements].join("; ");
 }
 
