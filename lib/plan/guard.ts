@@ -2,7 +2,7 @@
  * What the guard knows of objects: the addresses that are translated, which are the ones to guard. A pod without an object
  * keeps its asymmetric paths, whose packets conntrack may call INVALID.
  */
-import { type Chunked, everyNth, runSync } from "../chunked.ts";
+import { type Chunked, everyNth, forEachChunked, runSync } from "../chunked.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
 import type { ObjectId } from "../model/names.ts";
 import { type Program, type ProgramDnat, ruledEips } from "../model/program.ts";
@@ -15,12 +15,13 @@ import {
   guardSetNames,
 } from "../nftables/sets.ts";
 
-type Keys = ByGuardSet<readonly string[]>;
+/** Texts of elements. */
+export type GuardKeys = ByGuardSet<readonly string[]>;
 
 /** What is to be put in, and what is to be taken out. */
 export interface GuardDifference {
-  readonly add: Keys;
-  readonly remove: Keys;
+  readonly add: GuardKeys;
+  readonly remove: GuardKeys;
 }
 
 /** The elements that a program asks for. */
@@ -31,7 +32,8 @@ export function wantedGuard(program: Program): GuardElements {
 /** The same in parts. */
 export function* wantedGuardChunked(program: Program): Chunked<GuardElements> {
   const wanted = byGuardSet(() => new Map<string, string>());
-  yield* visitGuard(program, (set, address, rest) => wanted[set].set(`${address}${rest}`, ""));
+  for (const set of guardSetNames)
+    yield* guardVisitors[set](program, (address, rest) => wanted[set].set(`${address}${rest}`, ""));
   return wanted;
 }
 
@@ -65,22 +67,22 @@ export function* compareGuardChunked(
 }
 
 /**
- * From one part of a program to another, where the whole that `to` is a part of has these users. Backends of DNATs that are the
- * same in both are not looked at.
+ * From one part of a program to another. Backends of DNATs that are the same in both are not looked at.
+ *
+ * @param freed what no object uses any more
+ * @param has what the kernel has
  */
 export function compareGuardPart(
   from: Program,
   to: Program,
-  users: GuardUsers,
+  freed: GuardKeys,
   has: (set: GuardSet, key: string) => boolean,
 ): GuardDifference {
-  const [before, after] = withoutSameDnats(from, to);
-  const [were, are] = [wantedGuard(before), wantedGuard(after)];
+  const [, after] = withoutSameDnats(from, to);
+  const are = wantedGuard(after);
   return {
     add: byGuardSet((set) => [...are[set].keys()].filter((key) => !has(set, key))),
-    remove: byGuardSet((set) =>
-      [...were[set].keys()].filter((key) => has(set, key) && !users.isUsed(set, key)),
-    ),
+    remove: byGuardSet((set) => freed[set].filter((key) => has(set, key))),
   };
 }
 
@@ -88,54 +90,8 @@ export function isNoDifference({ add, remove }: Partial<GuardDifference>): boole
   return guardSetNames.every((set) => (add?.[set].length ?? 0) + (remove?.[set].length ?? 0) === 0);
 }
 
-/** How many objects use each element of the FIPs' and the backends' sets, which several may share. */
-export class GuardUsers {
-  /** By what follows the address in an element, which many share, then by address: no text is made for an element. */
-  readonly #counts = byGuardSet(() => new Map<string, Map<string, number>>());
-
-  constructor(program?: Program) {
-    if (program !== undefined) runSync(this.#count(program, 1));
-  }
-
-  /** In parts. */
-  static *of(program: Program): Chunked<GuardUsers> {
-    const users = new GuardUsers();
-    yield* users.#count(program, 1);
-    return users;
-  }
-
-  /** A part of the program changed. */
-  update(from: Program, to: Program): void {
-    const [before, after] = withoutSameDnats(from, to);
-    runSync(this.#count(before, -1));
-    runSync(this.#count(after, 1));
-  }
-
-  isUsed(set: GuardSet, key: string): boolean {
-    const [address = key] = key.split(" ", 1);
-    return this.#counts[set].get(key.slice(address.length))?.has(address) ?? false;
-  }
-
-  /** True if an object translates to this address. */
-  isInternal(address: Ip): boolean {
-    const { fips, backends } = this.#counts;
-    return [fips, backends].some((one) => one.values().some((counts) => counts.has(address)));
-  }
-
-  *#count(program: Program, by: number): Chunked<void> {
-    yield* visitGuard(program, (set, address, rest) => {
-      const { [set]: all } = this.#counts;
-      const counts = all.get(rest) ?? new Map<string, number>();
-      if (counts.size === 0) all.set(rest, counts);
-      const count = (counts.get(address) ?? 0) + by;
-      if (count !== 0) counts.set(address, count);
-      else if (counts.delete(address) && counts.size === 0) all.delete(rest);
-    });
-  }
-}
-
 /** Both without the DNATs that have the same backends in both: a part has all DNATs of an EIP, and few of them changed. */
-function withoutSameDnats(from: Program, to: Program): readonly [from: Program, to: Program] {
+export function withoutSameDnats(from: Program, to: Program): readonly [from: Program, to: Program] {
   const others = new Map(to.dnats.map((dnat) => [dnat.id, dnat]));
   const same = new Set<ObjectId>();
   for (const dnat of from.dnats) if (hasSameBackends(dnat, others.get(dnat.id))) same.add(dnat.id);
@@ -174,34 +130,30 @@ export function isGuardedSource(
   );
 }
 
-/** Calls `visit` for each use of an element: its text is the address and the rest, such as ` . tcp . 80`. */
-function* visitGuard(
-  program: Program,
-  visit: (set: GuardSet, address: string, rest: string) => void,
-): Chunked<void> {
-  const isDue = everyNth(visitedAtOnce);
-  for (const { internalIp } of program.fips) {
-    if (isDue()) yield;
-    visit("fips", internalIp, "");
-  }
-  for (const { protocol, backends } of program.dnats) {
-    let [rest, restPort] = ["", 0];
-    for (const { ip, port } of backends) {
-      if (isDue()) yield;
-      if (port !== restPort) [rest, restPort] = [concatText("", protocol, port), port];
-      visit("backends", ip, rest);
+/** Called for each use of an element: its text is the address and the rest, such as ` . tcp . 80`. */
+type Visit = (address: string, rest: string) => void;
+
+/** The uses of each set's elements. */
+export const guardVisitors: ByGuardSet<(program: Program, visit: Visit) => Chunked<void>> = {
+  fips: ({ fips }, visit) => forEachChunked(fips, visitedAtOnce, ({ internalIp }) => visit(internalIp, "")),
+  *backends({ dnats }, visit) {
+    const isDue = everyNth(visitedAtOnce);
+    for (const { protocol, backends } of dnats) {
+      let [rest, restPort] = ["", 0];
+      for (const { ip, port } of backends) {
+        if (isDue()) yield;
+        if (port !== restPort) [rest, restPort] = [concatText("", protocol, port), port];
+        visit(ip, rest);
+      }
     }
-  }
-  const { format, netmask } = program.family;
-  for (const { cidr } of program.pools) {
-    if (isDue()) yield;
-    visit("clients", addressOf(cidr), concatText("", format(netmask(prefixLengthOf(cidr)))));
-  }
-  for (const { address } of ruledEips(program)) {
-    if (isDue()) yield;
-    visit("eips", address, "");
-  }
-}
+  },
+  clients: ({ pools, family: { format, netmask } }, visit) =>
+    forEachChunked(pools, visitedAtOnce, ({ cidr }) =>
+      visit(addressOf(cidr), concatText("", format(netmask(prefixLengthOf(cidr))))),
+    ),
+  eips: (program, visit) =>
+    forEachChunked(ruledEips(program), visitedAtOnce, ({ address }) => visit(address, "")),
+};
 
 /**
  * The addresses that rules have as EIP, and those that the guard still has: it forgets an address only after the kernel has.

@@ -5,6 +5,8 @@ import { createRun } from "../../agent/kernel/run.ts";
 
 import { objectId } from "../../lib/model/names.ts";
 import type { Program } from "../../lib/model/program.ts";
+import type { FilterTablesTransaction, ObservedFilterTables } from "../../lib/nftables/filter-tables.ts";
+import { byGuardSet } from "../../lib/nftables/sets.ts";
 import { messageType } from "../../lib/nftables/wire.ts";
 import { planFilterTables } from "../../lib/plan/gate/filter-tables.ts";
 import type { GateState, Gates } from "../../lib/plan/gate-state.ts";
@@ -133,6 +135,28 @@ t.test("sets that lose all of many elements are emptied by one request", async (
     "elements = { 10.0.1.7 }",
     "what was put in before the others went stays",
   );
+  await converge(full, "open");
+});
+
+t.test("a reading that follows what was written is as one of the whole", async (t) => {
+  await converge(full, "open");
+  let last = await tables.read(signal);
+  const keysOf = ({ elements }: ObservedFilterTables) => [...elements.fips.keys()].toSorted();
+  // The later ones have more changes behind them than are kept beside a reading.
+  for (let step = 0; step < 8; step++) {
+    const fresh = Array.from({ length: 200 }, (_, at): [string, string] => [`10.2.${step}.${at}`, ""]);
+    const transaction: FilterTablesTransaction = {
+      definitions: {},
+      remove: byGuardSet((set) => (set === "fips" ? keysOf(last).slice(0, step === 5 ? 40 : 1) : [])),
+      add: byGuardSet((set) => new Map(set === "fips" ? fresh : [])),
+    };
+    t.equal((await tables.write(transaction, undefined)).kind, "done");
+    const read = await tables.readWritten(last, [transaction], signal);
+    t.same(keysOf(read), keysOf(await new FilterTables(netlink).read(signal)), `step ${step}`);
+    t.equal(read.elements.fips.size, keysOf(read).length);
+    t.equal(read.elements.eips, last.elements.eips, "what was not touched is not made again");
+    last = read;
+  }
   await converge(full, "open");
 });
 

@@ -3,6 +3,7 @@ import type { TouchedKeys } from "../../../lib/nftables/filter-tables.ts";
 import type { ElementValues } from "../../../lib/nftables/maps.ts";
 import type { SetName } from "../../../lib/nftables/sets.ts";
 import { OrderedMap } from "../../../lib/ordered-map.ts";
+import { OverlaidMap } from "../../../lib/overlaid-map.ts";
 import { runYielding } from "../../run-yielding.ts";
 import type { ConversingConnection } from "../netlink/connection.ts";
 import { readMap } from "./read.ts";
@@ -28,17 +29,30 @@ export async function rereadElements<Name extends SetName>(
   }
   const touched = changed.flatMap((map) => [...(keys.get(map) ?? noKeys)].map((key) => ({ map, key })));
   const values = await readElements(netlink, touched, signal);
-  for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map)) {
-    // A copy would cost time in proportion to the map; the first change of a map still does.
-    const draft = (await runYielding(OrderedMap.fromChunked(before[map]))).edit();
-    for (const [at, { key }] of group) {
-      const value = values[at];
-      if (value === undefined) draft.delete(key);
-      else draft.set(key, value);
-    }
-    elements[map] = draft.finish();
-  }
+  for (const [map, group] of Map.groupBy(touched.entries(), ([, one]) => one.map))
+    elements[map] = await withValues(before[map], new Map(group.map(([at, { key }]) => [key, values[at]])));
   return elements;
+}
+
+/** Changes of a reading that are kept beside it. More of them make a map of their own, once. */
+const maxBeside = 1_000;
+
+/** @param values `undefined`: the element is not there any more */
+async function withValues(
+  before: ElementValues,
+  values: ReadonlyMap<string, string | undefined>,
+): Promise<ElementValues> {
+  const changes = [...values].filter(([key, value]) => value !== before.get(key));
+  if (changes.length === 0) return before;
+  const [base, earlier] = before instanceof OverlaidMap ? [before.base, before.changes] : [before, []];
+  const all = new Map([...earlier, ...changes]);
+  if (all.size <= maxBeside && !(base instanceof OrderedMap)) return new OverlaidMap(base, all);
+  const draft = (await runYielding(OrderedMap.fromChunked(base))).edit();
+  for (const [key, value] of all) {
+    if (value === undefined) draft.delete(key);
+    else draft.set(key, value);
+  }
+  return draft.finish();
 }
 
 const noKeys: ReadonlySet<string> = new Set();

@@ -5,7 +5,7 @@
 
 import type { Change } from "../../../lib/model/change.ts";
 import type { ProgramEip } from "../../../lib/model/program.ts";
-import type { GuardUsers } from "../../../lib/plan/guard.ts";
+import type { GuardPart } from "../../../lib/plan/guard-users.ts";
 import { bindingSteps, isNetworkWith, whyNotAlone } from "../../../lib/plan/network/added-eips.ts";
 import { describeAddressStep, entryOf } from "../../../lib/plan/network/addresses.ts";
 import type { Plan } from "../../../lib/plan/plan.ts";
@@ -49,7 +49,7 @@ export class EipAdditions {
     added: readonly ProgramEip[],
     { planAfter, snapshot }: PassResult,
     { ledger }: State,
-    users: GuardUsers,
+    { internal }: GuardPart,
   ): Reason | undefined {
     const { arpProbe, arpConflicts, epoch } = this.#deps;
     if (ledger.epoch !== epoch) return "the ledger is of another epoch";
@@ -61,7 +61,7 @@ export class EipAdditions {
     if (!added.every(({ address }) => arpProbe.mayAdd(address))) return "an address has to be probed for";
     if (added.some(({ address }) => arpConflicts.conflicts.has(address)))
       return "another host holds an address";
-    if (added.some(({ address }) => users.isInternal(address))) return "an object translates to an address";
+    if (added.some(({ address }) => internal.has(address))) return "an object translates to an address";
     return undefined;
   }
 

@@ -1,8 +1,8 @@
-/** Counts how many objects use each element of the guard's sets, from one pass to the next. */
+/** Tells from one pass to the next which elements of the guard's sets lose their last user. */
 import type { Chunked } from "../../../lib/chunked.ts";
 import { compileChunked } from "../../../lib/compile/compile.ts";
 import type { Program } from "../../../lib/model/program.ts";
-import { GuardUsers } from "../../../lib/plan/guard.ts";
+import { type GuardPart, GuardUsers } from "../../../lib/plan/guard-users.ts";
 import type { Desired } from "../../../lib/state/desired.ts";
 import type { PassResult } from "../pass/pass-result.ts";
 
@@ -12,20 +12,20 @@ export class GuardUsersOfPass {
   readonly #outdated = new WeakSet<PassResult["planAfter"]>();
 
   /**
-   * The counts after an incremental pass: it changes one part of the last pass's set, `part.from`, to `part.to`. The
-   * whole set is then `after`.
+   * What an incremental pass means for the guard: it changes one part of the last pass's set, `part.from`, to `part.to`.
+   * The whole set is then `after`.
    */
   *update(
     { state, planAfter }: Pick<PassResult, "state" | "planAfter">,
     after: Desired,
     part: { readonly from: Program; readonly to: Program },
-  ): Chunked<GuardUsers> {
+  ): Chunked<GuardPart> {
     const users =
-      this.#known?.of === state.desired ? this.#known.users : yield* this.#count(state.desired, planAfter);
+      this.#known?.of === state.desired ? this.#known.users : yield* this.#usersIn(state.desired, planAfter);
     users.update(part.from, part.to);
     this.#known = { of: after, users };
     this.#outdated.add(planAfter);
-    return users;
+    return yield* users.after(part.from, part.to);
   }
 
   /** This plan is one of an incremental pass. */
@@ -33,9 +33,9 @@ export class GuardUsersOfPass {
     this.#outdated.add(planAfter);
   }
 
-  *#count(desired: Desired, planAfter: PassResult["planAfter"]): Chunked<GuardUsers> {
+  *#usersIn(desired: Desired, planAfter: PassResult["planAfter"]): Chunked<GuardUsers> {
     const isInForce = !this.#outdated.has(planAfter);
     const { program } = isInForce ? planAfter : yield* compileChunked(desired, planAfter.compileContext);
-    return yield* GuardUsers.of(program);
+    return new GuardUsers(program);
   }
 }

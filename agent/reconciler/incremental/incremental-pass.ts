@@ -16,7 +16,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import type { ObjectId } from "../../../lib/model/names.ts";
 import type { Program, ProgramEip } from "../../../lib/model/program.ts";
 import type { ObjectVerdict } from "../../../lib/model/status.ts";
-import type { GuardUsers } from "../../../lib/plan/guard.ts";
+import type { GuardPart } from "../../../lib/plan/guard-users.ts";
 import { judge, type Verification } from "../../../lib/plan/judge.ts";
 import { eipsAdded } from "../../../lib/plan/network/added-eips.ts";
 import type { RulesPlan } from "../../../lib/plan/rules-planner.ts";
@@ -154,14 +154,14 @@ export class IncrementalPass {
     if (base.verdicts === undefined || !others.every(({ id }) => base.verdicts?.get(id)?.ready.holds))
       return "an Eip of these objects is not Ready";
 
-    const users = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
-    const begun = await this.#beginAdding(added, state, base, users, signal);
+    const guard = await runYielding(this.#guardUsers.update(base, state.desired, { from, to }));
+    const begun = await this.#beginAdding(added, state, base, guard, signal);
     if (typeof begun === "string") return begun;
     const observed = await incremental.base(signal);
     if (observed === undefined) return "the kernel does not prove that the last reading is current";
     const { planner } = dataplane;
     await this.#prepare(from, to, observed);
-    const plan = planner.planPart(from, to, observed, users);
+    const plan = planner.planPart(from, to, observed, guard.freed);
     if (plan === undefined) return "the change needs a plan of the whole";
     unchecked.add(plan.changes, part, compiled, "left to a full pass");
     if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
@@ -169,7 +169,7 @@ export class IncrementalPass {
     if (after === undefined) return "the write was not read back as planned";
     if (grown === undefined) return "an address was refused, or the network changed otherwise";
     await this.#prepare(from, to, after);
-    if (planner.planPart(from, to, after, users)?.changes.length !== 0)
+    if (planner.planPart(from, to, after, guard.freed)?.changes.length !== 0)
       return "the write was not read back as planned";
 
     const ends = [...endsRuledBy([from, to]), ...added.flatMap(({ address }) => endsAt(address))];
@@ -190,12 +190,12 @@ export class IncrementalPass {
     added: readonly ProgramEip[],
     state: State,
     base: PassResult,
-    users: GuardUsers,
+    guard: GuardPart,
     signal: AbortSignal,
   ): Promise<WithEips | Reason> {
     const { planAfter, snapshot } = base;
     if (added.length === 0) return { planAfter, snapshot, changes: [] };
-    const reason = this.#additions.whyFull(added, base, state, users);
+    const reason = this.#additions.whyFull(added, base, state, guard);
     if (reason !== undefined) return reason;
     if (!(await this.#additions.writeAhead(added))) return "the ledger could not be written";
     return (await this.#additions.begin(added, state, base, signal)) ?? "what follows an Eip was refused";

@@ -73,9 +73,9 @@ export function createNftablesPlanner(
         payload: { steps: [{ kind: "filterTables", transaction }], base: observed },
       }));
     },
-    planPart(from, to, observed, users) {
+    planPart(from, to, observed, freed) {
       const { elements } = observed.filterTables;
-      const guarded = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
+      const guarded = compareGuardPart(from, to, freed, (set, key) => elements[set].has(key));
       const { before, after } = planGuardElements(guarded);
       const rules = planPart(wantedOf(from), wantedOf(to), observed.table.elements);
       if (rules === undefined) return undefined;

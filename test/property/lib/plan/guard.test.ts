@@ -4,6 +4,7 @@
  */
 import fc from "fast-check";
 import t from "tap";
+import { runSync } from "../../../../lib/chunked.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { concatText } from "../../../../lib/nftables/maps.ts";
 import { type GuardElements, guardSetNames } from "../../../../lib/nftables/sets.ts";
@@ -11,10 +12,10 @@ import {
   compareGuard,
   compareGuardPart,
   type GuardDifference,
-  GuardUsers,
   isGuardedSource,
   wantedGuard,
 } from "../../../../lib/plan/guard.ts";
+import { GuardUsers } from "../../../../lib/plan/guard-users.ts";
 import { program } from "./iptables/programs.ts";
 
 const joined = (one: Program, other: Program): Program => ({
@@ -43,22 +44,30 @@ const textsOf = (elements: GuardElements) =>
 
 t.test("planned part by part, the guard is the same as planned as a whole", async () => {
   fc.assert(
-    fc.property(program, fc.array(part, { minLength: 2, maxLength: 4 }), (rest, parts) => {
-      const [first = rest, ...others] = parts;
-      const users = new GuardUsers(joined(rest, first));
-      let elements = wantedGuard(joined(rest, first));
-      let from = first;
-      for (const to of others) {
-        users.update(from, to);
-        const has = (set: keyof GuardElements, key: string) => elements[set].has(key);
-        const changed = apply(elements, compareGuardPart(from, to, users, has));
-        const whole = wantedGuard(joined(rest, to));
-        if (changed.toSorted().join() !== textsOf(whole).toSorted().join()) return false;
-        elements = whole;
-        from = to;
-      }
-      return true;
-    }),
+    fc.property(
+      program,
+      fc.array(part, { minLength: 2, maxLength: 4 }),
+      fc.boolean(),
+      (rest, parts, isCounted) => {
+        const [first = rest, ...others] = parts;
+        const users = new GuardUsers(joined(rest, first), isCounted ? undefined : 0);
+        let elements = wantedGuard(joined(rest, first));
+        let from = first;
+        for (const to of others) {
+          users.update(from, to);
+          const has = (set: keyof GuardElements, key: string) => elements[set].has(key);
+          const changed = apply(
+            elements,
+            compareGuardPart(from, to, runSync(users.after(from, to)).freed, has),
+          );
+          const whole = wantedGuard(joined(rest, to));
+          if (changed.toSorted().join() !== textsOf(whole).toSorted().join()) return false;
+          elements = whole;
+          from = to;
+        }
+        return true;
+      },
+    ),
     { numRuns: 300 },
   );
 });

@@ -10,7 +10,7 @@ import { ipv4 } from "../../../../lib/model/ipv4.ts";
 import type { Program } from "../../../../lib/model/program.ts";
 import { definitionLines } from "../../../../lib/nftables/definition-lines.ts";
 import type { GateState, Gates } from "../../../../lib/plan/gate-state.ts";
-import { GuardUsers, wantedGuard } from "../../../../lib/plan/guard.ts";
+import { compareGuard, wantedGuard } from "../../../../lib/plan/guard.ts";
 import { wantedFilter } from "../../../../lib/plan/iptables/filter.ts";
 import { type WantedTable, wantedMangle, wantedNat } from "../../../../lib/plan/iptables/layout.ts";
 import type { IptablesObserved } from "../../../../lib/plan/iptables/observed.ts";
@@ -98,7 +98,8 @@ function holds<Observed, Payload>(
           { ...first, pools: [] },
           { ...second, pools: [] },
         ];
-        both("planPart", (planner) => planner.planPart(from, to, seen, new GuardUsers(to)));
+        const { remove } = compareGuard(wantedGuard(to), wantedGuard(from));
+        both("planPart", (planner) => planner.planPart(from, to, seen, remove));
         both("missing", (planner) => planner.missing(first, seen));
         both("eipsNamed", (planner) => planner.eipsNamed(seen));
         both("the rest", (planner) => [

@@ -1,8 +1,10 @@
 /** What a change of one DNAT among others changes in the guard's elements, and what it costs. */
 import t from "tap";
+import { runSync } from "../../../../lib/chunked.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { Program, ProgramDnat } from "../../../../lib/model/program.ts";
-import { compareGuardPart, GuardUsers, wantedGuard } from "../../../../lib/plan/guard.ts";
+import { compareGuardPart, wantedGuard } from "../../../../lib/plan/guard.ts";
+import { GuardUsers } from "../../../../lib/plan/guard-users.ts";
 import { emptyProgram, ip } from "../../../property/lib/plan/iptables/programs.ts";
 
 const dnat = (name: string, more: Partial<ProgramDnat> = {}): ProgramDnat => ({
@@ -23,7 +25,8 @@ function changeOf(from: Program, to: Program) {
   const elements = wantedGuard(from);
   const users = new GuardUsers(from);
   users.update(from, to);
-  const { add, remove } = compareGuardPart(from, to, users, (set, key) => elements[set].has(key));
+  const { freed } = runSync(users.after(from, to));
+  const { add, remove } = compareGuardPart(from, to, freed, (set, key) => elements[set].has(key));
   return { add: add.backends, remove: remove.backends };
 }
 
@@ -81,7 +84,7 @@ t.test("the backends of DNATs that stay as they are cost no look at the kernel's
   const users = new GuardUsers(from);
   users.update(from, to);
   let looks = 0;
-  compareGuardPart(from, to, users, () => {
+  compareGuardPart(from, to, runSync(users.after(from, to)).freed, () => {
     looks++;
     return true;
   });

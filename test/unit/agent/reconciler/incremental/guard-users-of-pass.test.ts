@@ -1,4 +1,4 @@
-/** The users of the guard's elements are updated from pass to pass, and counted again after another kind of pass. */
+/** The users of the guard's elements are known from pass to pass, and counted again after another kind of pass. */
 import t from "tap";
 import { GuardUsersOfPass } from "../../../../../agent/reconciler/incremental/guard-users-of-pass.ts";
 import type { PassResult } from "../../../../../agent/reconciler/pass/pass-result.ts";
@@ -29,20 +29,22 @@ const noneLeft = reduce(oneLeft, [remove("one")]);
 const key = "10.0.1.6 . tcp . 80";
 
 /** A step from one state to another, in which the part is the whole set. */
-const step = (users: GuardUsersOfPass, planAfter: PassResult["planAfter"], from: State, to: State) =>
-  runSync(users.update({ state: from, planAfter }, to.desired, { from: programOf(from), to: programOf(to) }));
+const freed = (users: GuardUsersOfPass, planAfter: PassResult["planAfter"], from: State, to: State) =>
+  runSync(users.update({ state: from, planAfter }, to.desired, { from: programOf(from), to: programOf(to) }))
+    .freed.backends;
 
 t.test("an element is used as long as one object of the set in force uses it", async (t) => {
   const planAfter = { program: programOf(both), compileContext } as unknown as PassResult["planAfter"];
   const users = new GuardUsersOfPass();
-  t.ok(step(users, planAfter, both, oneLeft).isUsed("backends", key));
-  t.notOk(step(users, planAfter, oneLeft, noneLeft).isUsed("backends", key));
+  t.same(freed(users, planAfter, both, oneLeft), []);
+  t.same(freed(users, planAfter, oneLeft, noneLeft), [key]);
 
-  t.ok(step(users, planAfter, oneLeft, both).isUsed("backends", key), "that pass did not come to its end");
-  t.ok(
-    step(users, planAfter, both, oneLeft).isUsed("backends", key),
+  t.same(freed(users, planAfter, oneLeft, both), [], "that pass did not come to its end");
+  t.same(
+    freed(users, planAfter, both, oneLeft),
+    [],
     "what the last full pass found is not in force any more, and is not gone by",
   );
   const later = { program: programOf(oneLeft), compileContext } as unknown as PassResult["planAfter"];
-  t.notOk(step(users, later, oneLeft, noneLeft).isUsed("backends", key), "the next one's is");
+  t.same(freed(users, later, oneLeft, noneLeft), [key], "the next one's is");
 });

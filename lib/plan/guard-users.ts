@@ -1,0 +1,125 @@
+/** Which elements of the guard's sets have users: several objects can share one, so a change of one of them may leave it in use. */
+import { type Chunked, runSync } from "../chunked.ts";
+import type { Ip } from "../model/ip.ts";
+import type { Program } from "../model/program.ts";
+import { byGuardSet, type GuardSet, guardSetNames } from "../nftables/sets.ts";
+import { type GuardKeys, guardVisitors, wantedGuard, withoutSameDnats } from "./guard.ts";
+
+/** What the change of a part means for the guard. */
+export interface GuardPart {
+  /** What the part gives up and no object of the program uses any more. */
+  readonly freed: GuardKeys;
+  /** The addresses of its new EIPs that an object translates to. */
+  readonly internal: ReadonlySet<Ip>;
+}
+
+/** The users of elements in a program that changes part by part. */
+export class GuardUsers {
+  readonly #program: Program;
+  readonly #maxCounted: number;
+  /** Those of the whole program, as far as they were counted. */
+  readonly #counted = new Map<GuardSet, Counts>();
+  /** How many more users an element has than in the program. */
+  readonly #since = byGuardSet(() => new Counts());
+
+  /**
+   * @param maxCounted up to so many backends are counted, once. Among more, a change looks for those that it is about:
+   * counting all takes longer
+   */
+  constructor(program: Program, maxCounted = 20_000) {
+    this.#program = program;
+    this.#maxCounted = maxCounted;
+  }
+
+  /** A part of the program has changed. */
+  update(from: Program, to: Program): void {
+    const [before, after] = withoutSameDnats(from, to);
+    for (const set of guardSetNames) {
+      runSync(countUses(before, set, this.#since[set], -1));
+      runSync(countUses(after, set, this.#since[set], 1));
+    }
+  }
+
+  /** What that change means for the guard. */
+  *after(from: Program, to: Program): Chunked<GuardPart> {
+    const [were, are] = withoutSameDnats(from, to).map(wantedGuard);
+    const left = byGuardSet((set) => [...(were?.[set].keys() ?? [])].filter((key) => !are?.[set].has(key)));
+    const held = new Set(from.eips.map(({ address }) => address));
+    const added = to.eips.map(({ address }) => address).filter((address) => !held.has(address));
+    const uses: { [K in GuardSet]: Counts } = byGuardSet(() => new Counts());
+    for (const set of guardSetNames) {
+      const asked = new Set<string>(left[set].map((key) => partsOf(key)[0]));
+      if (internalSets.includes(set)) for (const address of added) asked.add(address);
+      if (asked.size > 0) uses[set] = yield* this.#usesOf(set, asked);
+    }
+    const isUsed = (set: GuardSet, address: string, rest: string) =>
+      uses[set].at(address, rest) + this.#since[set].at(address, rest) > 0;
+    const isInternal = (address: Ip) =>
+      internalSets.some((set) =>
+        [uses[set], this.#since[set]].some((counts) =>
+          counts.restsOf(address).some((rest) => isUsed(set, address, rest)),
+        ),
+      );
+    return {
+      freed: byGuardSet((set) => left[set].filter((key) => !isUsed(set, ...partsOf(key)))),
+      internal: new Set(added.filter(isInternal)),
+    };
+  }
+
+  /** In the whole program: of all elements, or at least of those with these addresses. */
+  *#usesOf(set: GuardSet, asked: ReadonlySet<string>): Chunked<Counts> {
+    const known = this.#counted.get(set);
+    if (known !== undefined) return known;
+    const counts = new Counts();
+    const areMany = set === "backends" && countBackends(this.#program) > this.#maxCounted;
+    yield* countUses(this.#program, set, counts, 1, areMany ? asked : undefined);
+    if (!areMany) this.#counted.set(set, counts);
+    return counts;
+  }
+}
+
+function countBackends({ dnats }: Program): number {
+  return dnats.reduce((sum, { backends }) => sum + backends.length, 0);
+}
+
+/** The sets whose addresses objects translate to. */
+const internalSets: readonly GuardSet[] = ["fips", "backends"];
+
+/** How often elements are used. */
+class Counts {
+  /** By what follows the address, which many share, then by address: no text is made for an element. */
+  readonly #counts = new Map<string, Map<string, number>>();
+
+  add(address: string, rest: string, by: number): void {
+    const counts = this.#counts.get(rest) ?? new Map<string, number>();
+    if (counts.size === 0) this.#counts.set(rest, counts);
+    counts.set(address, (counts.get(address) ?? 0) + by);
+  }
+
+  at(address: string, rest: string): number {
+    return this.#counts.get(rest)?.get(address) ?? 0;
+  }
+
+  /** What follows the address in elements that are or were used. */
+  restsOf(address: string): readonly string[] {
+    return [...this.#counts.keys()].filter((rest) => this.#counts.get(rest)?.has(address));
+  }
+}
+
+/** @param asked counts only elements with these addresses */
+function countUses(
+  program: Program,
+  set: GuardSet,
+  into: Counts,
+  by: number,
+  asked?: ReadonlySet<string>,
+): Chunked<void> {
+  return guardVisitors[set](program, (address, rest) => {
+    if (asked?.has(address) ?? true) into.add(address, rest, by);
+  });
+}
+
+function partsOf(key: string): [address: string, rest: string] {
+  const [address = key] = key.split(" ", 1);
+  return [address, key.slice(address.length)];
+}
