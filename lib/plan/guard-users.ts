@@ -1,5 +1,5 @@
 /** Which elements of the guard's sets have users: several objects can share one, so a change of one of them may leave it in use. */
-import { type Chunked, runSync } from "../chunked.ts";
+import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Program } from "../model/program.ts";
 import { byGuardSet, type GuardSet, guardSetNames } from "../nftables/sets.ts";
@@ -60,9 +60,15 @@ export class GuardUsers {
           counts.restsOf(address).some((rest) => isUsed(set, address, rest)),
         ),
       );
+    const internal = new Set<Ip>();
+    const isDue = everyNth(addressesAtOnce);
+    for (const address of added) {
+      if (isDue()) yield;
+      if (isInternal(address)) internal.add(address);
+    }
     return {
       freed: byGuardSet((set) => left[set].filter((key) => !isUsed(set, ...partsOf(key)))),
-      internal: new Set(added.filter(isInternal)),
+      internal,
     };
   }
 
@@ -78,6 +84,9 @@ export class GuardUsers {
   }
 }
 
+/** Each is looked for once for each protocol and port of backends. */
+const addressesAtOnce = 16;
+
 function countBackends({ dnats }: Program): number {
   return dnats.reduce((sum, { backends }) => sum + backends.length, 0);
 }
@@ -85,7 +94,7 @@ function countBackends({ dnats }: Program): number {
 /** The sets whose addresses objects translate to. */
 const internalSets: readonly GuardSet[] = ["fips", "backends"];
 
-/** How often elements are used. */
+/** How often elements are used. What comes to nothing is not kept. */
 class Counts {
   /** By what follows the address, which many share, then by address: no text is made for an element. */
   readonly #counts = new Map<string, Map<string, number>>();
@@ -93,14 +102,16 @@ class Counts {
   add(address: string, rest: string, by: number): void {
     const counts = this.#counts.get(rest) ?? new Map<string, number>();
     if (counts.size === 0) this.#counts.set(rest, counts);
-    counts.set(address, (counts.get(address) ?? 0) + by);
+    const count = (counts.get(address) ?? 0) + by;
+    if (count !== 0) counts.set(address, count);
+    else if (counts.delete(address) && counts.size === 0) this.#counts.delete(rest);
   }
 
   at(address: string, rest: string): number {
     return this.#counts.get(rest)?.get(address) ?? 0;
   }
 
-  /** What follows the address in elements that are or were used. */
+  /** What follows the address in elements that are counted. */
   restsOf(address: string): readonly string[] {
     return [...this.#counts.keys()].filter((rest) => this.#counts.get(rest)?.has(address));
   }
