@@ -106,7 +106,10 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
       ? () => this.#readChains(last.rules, edited, signal)
       : () => this.#readRules(earlier, signal);
     const rules = appended ?? (await listed());
-    const tables = await this.#tables.readWritten(last, written, signal);
+    // Without a stamp, another program may have changed what the steps did not touch.
+    const tables = await (earlier.isStamped
+      ? this.#tables.readWritten(last, written, signal)
+      : this.#tables.read(signal));
     const isExplained = edited === undefined ? earlier.isStamped : differsByEdits(last.rules, rules, edited);
     return isExplained ? { ...last, rules, ...tables } : undefined;
   }

@@ -14,6 +14,7 @@ import { ipv4 } from "../../../../../lib/model/ipv4.ts";
 import { objectId } from "../../../../../lib/model/names.ts";
 import type { Program } from "../../../../../lib/model/program.ts";
 import { type Commit, commitsSince } from "../../../../../lib/nftables/commits.ts";
+import { byGuardSet, noGuardElements } from "../../../../../lib/nftables/sets.ts";
 import { compareGuard, wantedGuard } from "../../../../../lib/plan/guard.ts";
 import type { IptablesObserved } from "../../../../../lib/plan/iptables/observed.ts";
 import { FakeTable } from "../../../../property/lib/plan/iptables/packet-model.ts";
@@ -251,6 +252,43 @@ for (const variant of ["nft", "legacy"] as const) {
     t.ok(kernel.takeCalls().includes(`iptables-${variant}-save`));
   });
 }
+
+t.test("legacy: what another program changed meanwhile in the tables beside the rules is seen", async (t) => {
+  const served = (externalPort: number): Program => ({
+    ...one,
+    dnats: [
+      {
+        id: objectId("dnat", "d"),
+        eip: ip("203.0.113.2"),
+        protocol: "tcp",
+        externalPort,
+        backends: [{ ip: ip("10.0.0.2"), port: 80 }],
+      },
+    ],
+  });
+  const kernel = new FakeKernel();
+  const { filterTables } = kernel;
+  const options = { ...kernel.stamps, filterTables: async () => filterTables };
+  const dataplane = await converge(kernel, "legacy", served(80), options);
+  await dataplane.observe(signal);
+  const { incremental } = dataplane.driver;
+  const base = await incremental?.base(signal);
+  if (incremental === undefined || base === undefined) throw new Error("nothing to begin from");
+  const [from, to] = [served(80), served(81)];
+  const plan = given(dataplane.planner.planPart(from, to, base, freedBy(from, to)));
+  t.same(
+    plan.payload.steps.map(({ kind }) => kind),
+    ["rules"],
+  );
+  await dataplane.apply(plan, signal);
+  const flush = { definitions: {}, remove: byGuardSet(() => "all" as const), add: noGuardElements };
+  t.ok(filterTables.tables.write(flush));
+  kernel.generation++;
+  await incremental.verify(signal);
+  const { filterTables: seen } = await dataplane.observe(signal);
+  t.equal(seen?.elements.fips.size, 0);
+  t.equal(seen?.elements.backends.size, 0);
+});
 
 t.test("nft: a truncated listing of a chain is not used", async (t) => {
   const kernel = new FakeKernel();
