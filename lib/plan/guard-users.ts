@@ -1,14 +1,15 @@
 /** Which elements of the guard's sets have users: several objects can share one, so a change of one of them may leave it in use. */
 import { type Chunked, everyNth, runSync } from "../chunked.ts";
 import type { Ip } from "../model/ip.ts";
-import type { Program } from "../model/program.ts";
+import type { ObjectId } from "../model/names.ts";
+import type { Program, ProgramDnat } from "../model/program.ts";
 import { byGuardSet, type GuardSet, guardSetNames } from "../nftables/sets.ts";
-import { type GuardKeys, guardVisitors, wantedGuard, withoutSameDnats } from "./guard.ts";
+import { type GuardDifference, guardVisitors, wantedGuard } from "./guard.ts";
 
 /** What the change of a part means for the guard. */
 export interface GuardPart {
-  /** What the part gives up and no object of the program uses any more. */
-  readonly freed: GuardKeys;
+  /** What the part needs, whether it is new or not, and what no object of the program uses any more. */
+  readonly difference: GuardDifference;
   /** The addresses of its new EIPs that an object translates to. */
   readonly internal: ReadonlySet<Ip>;
 }
@@ -31,19 +32,22 @@ export class GuardUsers {
     this.#maxCounted = maxCounted;
   }
 
-  /** A part of the program has changed. */
-  update(from: Program, to: Program): void {
+  /**
+   * A part of the program has changed. Backends of DNATs that are the same in both are not looked at.
+   * @returns what that means for the guard, to be found in parts
+   */
+  update(from: Program, to: Program): Chunked<GuardPart> {
     const [before, after] = withoutSameDnats(from, to);
     for (const set of guardSetNames) {
       runSync(countUses(before, set, this.#since[set], -1));
       runSync(countUses(after, set, this.#since[set], 1));
     }
+    return this.#find(before, after);
   }
 
-  /** What that change means for the guard. */
-  *after(from: Program, to: Program): Chunked<GuardPart> {
-    const [were, are] = withoutSameDnats(from, to).map(wantedGuard);
-    const left = byGuardSet((set) => [...(were?.[set].keys() ?? [])].filter((key) => !are?.[set].has(key)));
+  *#find(from: Program, to: Program): Chunked<GuardPart> {
+    const [were, are] = [wantedGuard(from), wantedGuard(to)];
+    const left = byGuardSet((set) => [...were[set].keys()].filter((key) => !are[set].has(key)));
     const held = new Set(from.eips.map(({ address }) => address));
     const added = to.eips.map(({ address }) => address).filter((address) => !held.has(address));
     const uses: { [K in GuardSet]: Counts } = byGuardSet(() => new Counts());
@@ -67,7 +71,10 @@ export class GuardUsers {
       if (isInternal(address)) internal.add(address);
     }
     return {
-      freed: byGuardSet((set) => left[set].filter((key) => !isUsed(set, ...partsOf(key)))),
+      difference: {
+        add: byGuardSet((set) => [...are[set].keys()]),
+        remove: byGuardSet((set) => left[set].filter((key) => !isUsed(set, ...partsOf(key)))),
+      },
       internal,
     };
   }
@@ -82,6 +89,29 @@ export class GuardUsers {
     if (!areMany) this.#counted.set(set, counts);
     return counts;
   }
+}
+
+/** Both without the DNATs that have the same backends in both: a part has all DNATs of an EIP, and few of them changed. */
+function withoutSameDnats(from: Program, to: Program): readonly [from: Program, to: Program] {
+  const others = new Map(to.dnats.map((dnat) => [dnat.id, dnat]));
+  const same = new Set<ObjectId>();
+  for (const dnat of from.dnats) if (hasSameBackends(dnat, others.get(dnat.id))) same.add(dnat.id);
+  const changedOf = (program: Program) => ({
+    ...program,
+    dnats: program.dnats.filter(({ id }) => !same.has(id)),
+  });
+  return [changedOf(from), changedOf(to)];
+}
+
+function hasSameBackends(one: ProgramDnat, other: ProgramDnat | undefined): boolean {
+  return (
+    one.protocol === other?.protocol &&
+    one.backends.length === other.backends.length &&
+    one.backends.every(({ ip, port }, at) => {
+      const { [at]: same } = other.backends;
+      return same?.ip === ip && same.port === port;
+    })
+  );
 }
 
 /** Each is looked for once for each protocol and port of backends. */

@@ -4,8 +4,7 @@
  */
 import { type Chunked, everyNth, forEachChunked, runSync } from "../chunked.ts";
 import { addressOf, type Ip, prefixLengthOf } from "../model/ip.ts";
-import type { ObjectId } from "../model/names.ts";
-import { type Program, type ProgramDnat, ruledEips } from "../model/program.ts";
+import { type Program, ruledEips } from "../model/program.ts";
 import { concatText } from "../nftables/maps.ts";
 import {
   type ByGuardSet,
@@ -15,13 +14,12 @@ import {
   guardSetNames,
 } from "../nftables/sets.ts";
 
-/** Texts of elements. */
-export type GuardKeys = ByGuardSet<readonly string[]>;
+type Keys = ByGuardSet<readonly string[]>;
 
 /** What is to be put in, and what is to be taken out. */
 export interface GuardDifference {
-  readonly add: GuardKeys;
-  readonly remove: GuardKeys;
+  readonly add: Keys;
+  readonly remove: Keys;
 }
 
 /** The elements that a program asks for. */
@@ -66,51 +64,19 @@ export function* compareGuardChunked(
   return { add, remove };
 }
 
-/**
- * From one part of a program to another. Backends of DNATs that are the same in both are not looked at.
- *
- * @param freed what no object uses any more
- * @param has what the kernel has
- */
-export function compareGuardPart(
-  from: Program,
-  to: Program,
-  freed: GuardKeys,
+/** What of a difference is left to do where the kernel has these elements. */
+export function outstandingGuard(
+  { add, remove }: GuardDifference,
   has: (set: GuardSet, key: string) => boolean,
 ): GuardDifference {
-  const [, after] = withoutSameDnats(from, to);
-  const are = wantedGuard(after);
   return {
-    add: byGuardSet((set) => [...are[set].keys()].filter((key) => !has(set, key))),
-    remove: byGuardSet((set) => freed[set].filter((key) => has(set, key))),
+    add: byGuardSet((set) => add[set].filter((key) => !has(set, key))),
+    remove: byGuardSet((set) => remove[set].filter((key) => has(set, key))),
   };
 }
 
 export function isNoDifference({ add, remove }: Partial<GuardDifference>): boolean {
   return guardSetNames.every((set) => (add?.[set].length ?? 0) + (remove?.[set].length ?? 0) === 0);
-}
-
-/** Both without the DNATs that have the same backends in both: a part has all DNATs of an EIP, and few of them changed. */
-export function withoutSameDnats(from: Program, to: Program): readonly [from: Program, to: Program] {
-  const others = new Map(to.dnats.map((dnat) => [dnat.id, dnat]));
-  const same = new Set<ObjectId>();
-  for (const dnat of from.dnats) if (hasSameBackends(dnat, others.get(dnat.id))) same.add(dnat.id);
-  const changedOf = (program: Program) => ({
-    ...program,
-    dnats: program.dnats.filter(({ id }) => !same.has(id)),
-  });
-  return [changedOf(from), changedOf(to)];
-}
-
-function hasSameBackends(one: ProgramDnat, other: ProgramDnat | undefined): boolean {
-  return (
-    one.protocol === other?.protocol &&
-    one.backends.length === other.backends.length &&
-    one.backends.every(({ ip, port }, at) => {
-      const { [at]: same } = other.backends;
-      return same?.ip === ip && same.port === port;
-    })
-  );
 }
 
 /** True for packets from the VPC that the guard drops if conntrack calls them INVALID. */

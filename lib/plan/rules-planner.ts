@@ -9,7 +9,7 @@ import type { Kind, ObjectId } from "../model/names.ts";
 import type { Program } from "../model/program.ts";
 import type { Chain, Hook } from "../netfilter/chain.ts";
 import type { GateContext } from "./gate-state.ts";
-import type { GuardKeys } from "./guard.ts";
+import type { GuardDifference } from "./guard.ts";
 import type { Phase } from "./phases.ts";
 
 /** `changes` describes for people what `payload` does. It is empty exactly if `payload` does nothing. */
@@ -60,10 +60,15 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
    * From one part of a program to another, both without pools, where no rule outside of them depends on theirs. Other rules
    * are not looked at. On its own result it plans nothing.
    *
-   * @param freed what the guard knows and no object uses any more, once the part has changed
+   * @param guard what the part needs of the guard, and what no object uses any more
    * @returns `undefined` where it takes a plan of the whole
    */
-  planPart(from: Program, to: Program, observed: Observed, freed: GuardKeys): RulesPlan<Payload> | undefined;
+  planPart(
+    from: Program,
+    to: Program,
+    observed: Observed,
+    guard: GuardDifference,
+  ): RulesPlan<Payload> | undefined;
   /** Looks at a reading in parts before {@link planPart}, which takes long otherwise. */
   preparePart?(from: Program, to: Program, observed: Observed): Chunked<void>;
   /** Joins two payloads planned on one observation into one: `first`, then `second`. */

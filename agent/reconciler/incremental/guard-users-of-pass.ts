@@ -22,10 +22,10 @@ export class GuardUsersOfPass {
   ): Chunked<GuardPart> {
     const users =
       this.#known?.of === state.desired ? this.#known.users : yield* this.#usersIn(state.desired, planAfter);
-    users.update(part.from, part.to);
+    const found = users.update(part.from, part.to);
     this.#known = { of: after, users };
     this.#outdated.add(planAfter);
-    return yield* users.after(part.from, part.to);
+    return yield* found;
   }
 
   /** This plan is one of an incremental pass. */

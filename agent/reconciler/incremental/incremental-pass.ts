@@ -161,7 +161,7 @@ export class IncrementalPass {
     if (observed === undefined) return "the kernel does not prove that the last reading is current";
     const { planner } = dataplane;
     await this.#prepare(from, to, observed);
-    const plan = planner.planPart(from, to, observed, guard.freed);
+    const plan = planner.planPart(from, to, observed, guard.difference);
     if (plan === undefined) return "the change needs a plan of the whole";
     unchecked.add(plan.changes, part, compiled, "left to a full pass");
     if (!(await this.#write(plan, signal))) return "the write was refused or lost a race";
@@ -169,7 +169,7 @@ export class IncrementalPass {
     if (after === undefined) return "the write was not read back as planned";
     if (grown === undefined) return "an address was refused, or the network changed otherwise";
     await this.#prepare(from, to, after);
-    if (planner.planPart(from, to, after, guard.freed)?.changes.length !== 0)
+    if (planner.planPart(from, to, after, guard.difference)?.changes.length !== 0)
       return "the write was not read back as planned";
 
     const ends = [...endsRuledBy([from, to]), ...added.flatMap(({ address }) => endsAt(address))];

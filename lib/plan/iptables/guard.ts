@@ -6,7 +6,7 @@ import type { Program } from "../../model/program.ts";
 import type { GuardElements } from "../../nftables/sets.ts";
 import { type FilterTablesPart, planGuardElements } from "../gate/filter-tables.ts";
 import type { GateContext, Gates } from "../gate-state.ts";
-import { compareGuardPart, type GuardKeys } from "../guard.ts";
+import { type GuardDifference, outstandingGuard } from "../guard.ts";
 import type { GatePart } from "../rules-planner.ts";
 import { planFilterPart, planFilterRemovals, wantedFilterChunked, wantedNoFilter } from "./filter.ts";
 import { findGuard } from "./guard-chains.ts";
@@ -41,19 +41,17 @@ export function* planFilter(
 }
 
 export function planGuardPart(
-  from: Program,
-  to: Program,
+  difference: GuardDifference,
   { filterTables }: IptablesObserved,
-  freed: GuardKeys,
   find: FindRule,
 ): { before: readonly IptablesStep[]; after: readonly IptablesStep[]; changes: readonly Change[] } {
   if (filterTables === undefined) {
-    const guarded = compareGuardPart(from, to, freed, (set, key) => findGuard(set, key, find) !== undefined);
+    const guarded = outstandingGuard(difference, (set, key) => findGuard(set, key, find) !== undefined);
     const plan = planFilterPart(guarded, find);
     return { before: stepsOf(plan), after: [], changes: plan.changes };
   }
   const { elements } = filterTables;
-  const guarded = compareGuardPart(from, to, freed, (set, key) => elements[set].has(key));
+  const guarded = outstandingGuard(difference, (set, key) => elements[set].has(key));
   const { before, after } = planGuardElements(guarded);
   const step = (part: FilterTablesPart | undefined): readonly IptablesStep[] =>
     part === undefined ? [] : [{ kind: "filterTables", transaction: part.transaction }];

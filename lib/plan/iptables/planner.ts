@@ -135,7 +135,7 @@ export function createIptablesPlanner(
       for (const { name, rules: own } of [...before.chains, ...after.chains])
         if (own.length > 0) yield* indexChunked(rules.get("nat")?.get(name) ?? noRules);
     },
-    planPart(from, to, observed, freed) {
+    planPart(from, to, observed, difference) {
       const { rules, backends } = observed;
       // Only a full plan reports what this kernel does not support.
       if (backends === undefined && to.dnats.some(({ isSticky }) => isSticky)) return undefined;
@@ -145,7 +145,7 @@ export function createIptablesPlanner(
         indexOf(rules.get(table)?.get(chain) ?? noRules).get(text);
       const nat = planPart(layOutNow(from, observed).nat, layOutNow(to, observed).nat, find("nat"));
       const dnats = aroundRules(table, { changes: nat.changes, steps: stepsOf(nat) });
-      const guard = planGuardPart(from, to, observed, freed, find("filter"));
+      const guard = planGuardPart(difference, observed, find("filter"));
       return {
         changes: [...guard.changes, ...dnats.changes],
         payload: { steps: [...guard.before, ...dnats.payload.steps, ...guard.after] },

@@ -13,7 +13,7 @@ import {
   planFilterTablesChunked,
   planGuardElements,
 } from "../gate/filter-tables.ts";
-import { compareGuardPart, wantedGuardChunked, withGuardedChunked } from "../guard.ts";
+import { outstandingGuard, wantedGuardChunked, withGuardedChunked } from "../guard.ts";
 import type { NetfilterContext, RulesPlan, RulesPlanner } from "../rules-planner.ts";
 import { compareTableChunked, type ObservedTable } from "./compare.ts";
 import { wantedTableChunked } from "./layout.ts";
@@ -73,9 +73,9 @@ export function createNftablesPlanner(
         payload: { steps: [{ kind: "filterTables", transaction }], base: observed },
       }));
     },
-    planPart(from, to, observed, freed) {
+    planPart(from, to, observed, difference) {
       const { elements } = observed.filterTables;
-      const guarded = compareGuardPart(from, to, freed, (set, key) => elements[set].has(key));
+      const guarded = outstandingGuard(difference, (set, key) => elements[set].has(key));
       const { before, after } = planGuardElements(guarded);
       const rules = planPart(wantedOf(from), wantedOf(to), observed.table.elements);
       if (rules === undefined) return undefined;

@@ -10,9 +10,9 @@ import { concatText } from "../../../../lib/nftables/maps.ts";
 import { type GuardElements, guardSetNames } from "../../../../lib/nftables/sets.ts";
 import {
   compareGuard,
-  compareGuardPart,
   type GuardDifference,
   isGuardedSource,
+  outstandingGuard,
   wantedGuard,
 } from "../../../../lib/plan/guard.ts";
 import { GuardUsers } from "../../../../lib/plan/guard-users.ts";
@@ -54,12 +54,9 @@ t.test("planned part by part, the guard is the same as planned as a whole", asyn
         let elements = wantedGuard(joined(rest, first));
         let from = first;
         for (const to of others) {
-          users.update(from, to);
+          const { difference } = runSync(users.update(from, to));
           const has = (set: keyof GuardElements, key: string) => elements[set].has(key);
-          const changed = apply(
-            elements,
-            compareGuardPart(from, to, runSync(users.after(from, to)).freed, has),
-          );
+          const changed = apply(elements, outstandingGuard(difference, has));
           const whole = wantedGuard(joined(rest, to));
           if (changed.toSorted().join() !== textsOf(whole).toSorted().join()) return false;
           elements = whole;

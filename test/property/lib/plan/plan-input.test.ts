@@ -98,8 +98,8 @@ function holds<Observed, Payload>(
           { ...first, pools: [] },
           { ...second, pools: [] },
         ];
-        const { remove } = compareGuard(wantedGuard(to), wantedGuard(from));
-        both("planPart", (planner) => planner.planPart(from, to, seen, remove));
+        const guard = compareGuard(wantedGuard(to), wantedGuard(from));
+        both("planPart", (planner) => planner.planPart(from, to, seen, guard));
         both("missing", (planner) => planner.missing(first, seen));
         both("eipsNamed", (planner) => planner.eipsNamed(seen));
         both("the rest", (planner) => [

@@ -36,9 +36,9 @@ function expectChanges(
   for (const maxCounted of [undefined, 0]) {
     const users = new GuardUsers(whole, maxCounted);
     const changes = steps.map(([from, to]) => {
-      users.update(from, to);
-      const { freed, internal } = runSync(users.after(from, to));
-      return { fips: freed.fips, backends: freed.backends, internal: [...internal] };
+      const { difference, internal } = runSync(users.update(from, to));
+      const { fips, backends } = difference.remove;
+      return { fips, backends, internal: [...internal] };
     });
     t.match(changes, found);
   }

@@ -3,7 +3,7 @@ import t from "tap";
 import { runSync } from "../../../../lib/chunked.ts";
 import { objectId } from "../../../../lib/model/names.ts";
 import type { Program, ProgramDnat } from "../../../../lib/model/program.ts";
-import { compareGuardPart, wantedGuard } from "../../../../lib/plan/guard.ts";
+import { outstandingGuard, wantedGuard } from "../../../../lib/plan/guard.ts";
 import { GuardUsers } from "../../../../lib/plan/guard-users.ts";
 import { emptyProgram, ip } from "../../../property/lib/plan/iptables/programs.ts";
 
@@ -24,9 +24,8 @@ const programOf = (...dnats: readonly ProgramDnat[]): Program => ({ ...emptyProg
 function changeOf(from: Program, to: Program) {
   const elements = wantedGuard(from);
   const users = new GuardUsers(from);
-  users.update(from, to);
-  const { freed } = runSync(users.after(from, to));
-  const { add, remove } = compareGuardPart(from, to, freed, (set, key) => elements[set].has(key));
+  const { difference } = runSync(users.update(from, to));
+  const { add, remove } = outstandingGuard(difference, (set, key) => elements[set].has(key));
   return { add: add.backends, remove: remove.backends };
 }
 
@@ -82,9 +81,9 @@ t.test("the backends of DNATs that stay as they are cost no look at the kernel's
     programOf(dnat("web", { backends: [one] }), ...others),
   ];
   const users = new GuardUsers(from);
-  users.update(from, to);
+  const { difference } = runSync(users.update(from, to));
   let looks = 0;
-  compareGuardPart(from, to, runSync(users.after(from, to)).freed, () => {
+  outstandingGuard(difference, () => {
     looks++;
     return true;
   });

@@ -163,8 +163,8 @@ function given<T>(value: T | undefined): T {
   return value;
 }
 
-/** What the guard knows and only `from` needs. */
-const freedBy = (from: Program, to: Program) => compareGuard(wantedGuard(to), wantedGuard(from)).remove;
+/** From one whole program to another. */
+const guardOf = (from: Program, to: Program) => compareGuard(wantedGuard(to), wantedGuard(from));
 
 for (const variant of ["nft", "legacy"] as const) {
   /**
@@ -180,7 +180,7 @@ for (const variant of ["nft", "legacy"] as const) {
     kernel.takeCalls();
     const base = await incremental?.base(signal);
     if (incremental === undefined || base === undefined) throw new Error("nothing to begin from");
-    const plan = given(planner.planPart(one, to, base, freedBy(one, to)));
+    const plan = given(planner.planPart(one, to, base, guardOf(one, to)));
     await dataplane.apply(plan, signal);
     meddle(kernel);
     return { kernel, dataplane, incremental, seen, base, plan, after: await incremental.verify(signal) };
@@ -203,7 +203,7 @@ for (const variant of ["nft", "legacy"] as const) {
             "filterTables read written",
           ],
     );
-    t.ok(after && dataplane.planner.planPart(one, moved, after, freedBy(one, moved))?.changes.length === 0);
+    t.ok(after && dataplane.planner.planPart(one, moved, after, guardOf(one, moved))?.changes.length === 0);
     t.equal(after?.rules.get("nat")?.get("HAIRPIN_SNAT"), base.rules.get("nat")?.get("HAIRPIN_SNAT"));
     const whole = await iptablesRules({ run: kernel.run, variant }).observe(signal);
     t.same(after && textsOf(after), textsOf(whole), "as if all had been read");
@@ -275,7 +275,7 @@ t.test("legacy: what another program changed meanwhile in the tables beside the 
   const base = await incremental?.base(signal);
   if (incremental === undefined || base === undefined) throw new Error("nothing to begin from");
   const [from, to] = [served(80), served(81)];
-  const plan = given(dataplane.planner.planPart(from, to, base, freedBy(from, to)));
+  const plan = given(dataplane.planner.planPart(from, to, base, guardOf(from, to)));
   t.same(
     plan.payload.steps.map(({ kind }) => kind),
     ["rules"],
@@ -294,7 +294,7 @@ t.test("nft: a truncated listing of a chain is not used", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "nft", one, kernel.stamps);
   const base = await dataplane.observe(signal);
-  const plan = given(dataplane.planner.planPart(one, moved, base, freedBy(one, moved)));
+  const plan = given(dataplane.planner.planPart(one, moved, base, guardOf(one, moved)));
   await dataplane.apply(plan, signal);
   kernel.list = (listing) => listing.replace(/-A .*\n/, "");
   t.equal(await dataplane.driver.incremental?.verify(signal), undefined);
@@ -386,7 +386,7 @@ for (const variant of ["nft", "legacy"] as const) {
     t.notOk(await holdsLine(), "though it was the same before the reading");
 
     const plan = given(
-      dataplane.planner.planPart(one, moved, await dataplane.observe(signal), freedBy(one, moved)),
+      dataplane.planner.planPart(one, moved, await dataplane.observe(signal), guardOf(one, moved)),
     );
     await dataplane.apply(plan, signal);
     kernel.list = afterwards;

@@ -31,7 +31,7 @@ const key = "10.0.1.6 . tcp . 80";
 /** A step from one state to another, in which the part is the whole set. */
 const freed = (users: GuardUsersOfPass, planAfter: PassResult["planAfter"], from: State, to: State) =>
   runSync(users.update({ state: from, planAfter }, to.desired, { from: programOf(from), to: programOf(to) }))
-    .freed.backends;
+    .difference.remove.backends;
 
 t.test("an element is used as long as one object of the set in force uses it", async (t) => {
   const planAfter = { program: programOf(both), compileContext } as unknown as PassResult["planAfter"];
