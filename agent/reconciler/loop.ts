@@ -76,7 +76,7 @@ export class ReconcileLoop {
    * Resolves with the report of a resync that begins after the call. Rejects if the pass fails, the signal aborts or
    * the loop stops.
    *
-   * @param isRetry true: the pass also tries refused objects, without waiting for their next try
+   * @param isRetry true: the pass also does what waits for its next try ({@link PassRequest.isRetry})
    */
   run(reason: string, signal: AbortSignal, isRetry = false): Promise<PassReport> {
     if (this.#abort.signal.aborted) return Promise.reject(stopped());

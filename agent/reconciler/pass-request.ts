@@ -3,7 +3,10 @@ export interface PassRequest {
   readonly reasons: readonly string[];
   /** True: a full pass, which also sweeps flows although no object changed. */
   readonly isResync: boolean;
-  /** True: also tries refused objects at once, without waiting for their next try. */
+  /**
+   * True: also does at once what waits for its next try: refused objects, and repairs that another program keeps
+   * undoing.
+   */
   readonly isRetry?: boolean;
 }
 

@@ -172,8 +172,8 @@ export class Reconciler {
   }
 
   /**
-   * Runs a full pass that begins after the call, and tries refused objects again in it. Starts probes for addresses in
-   * conflict at once, but does not wait for the replies.
+   * Runs a full pass that begins after the call, and does in it what waits for its next try. Starts probes for
+   * addresses in conflict at once, but does not wait for the replies.
    */
   reconcile(reason: string, signal: AbortSignal): Promise<PassReport> {
     this.#probes.probeAll();
@@ -284,7 +284,7 @@ export class Reconciler {
 
   /** A pass first: it removes owned rules on the address, which are drift. */
   async release(request: ReleaseRequest, signal: AbortSignal): Promise<Released> {
-    await this.#loop.run("release", signal);
+    await this.#loop.run("release", signal, true);
     return this.#mutex.run(async () => {
       const released = await release(this.#deps, this.#full, request, signal);
       this.resync("release");

@@ -17,7 +17,7 @@ export function kernel(program: Command, run: Run): void {
     "kernel",
     "repair",
     "Runs a full pass now, and shows what it did. Exit code 1 if a step failed.",
-    [["natgwctl repair", "also tries refused objects again"]],
+    [["natgwctl repair", "also tries refused objects again, and repairs what another program keeps undoing"]],
   ).action((_options, command) =>
     run(async (context) => (await import("../commands/plan.ts")).repair(context), command),
   );

@@ -122,7 +122,7 @@ export class Pass {
     gatekeeper.onPassStart(before, state);
     const plan = await this.#planner.planWithProbes(state, before);
     const input = { state, blocked: plan.compiled.blocked };
-    const review = await runYielding(this.#retries.review(input, plan.steps));
+    const review = await runYielding(this.#retries.review(input, plan.steps, request));
     // A full disk must not stop the repair of working NAT: the pass goes on without what only the ledger would know.
     failures.push(...(await ledgerFailures(() => writeAhead(store, plan))));
     const isLedgerWritten = failures.length === 0;

@@ -28,12 +28,21 @@ export class Drift {
   /** Changes that this pass left undone. If they are planned again, that is a retry and no drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
 
-  /** In parts. */
-  *review(version: ProgramVersion, steps: readonly PlannedStep[], nowMs: number): Chunked<DriftReview> {
+  /**
+   * In parts.
+   *
+   * @param isRetry nothing has to wait
+   */
+  *review(
+    version: ProgramVersion,
+    steps: readonly PlannedStep[],
+    nowMs: number,
+    isRetry: boolean,
+  ): Chunked<DriftReview> {
     // A write changes what is desired: then everything is done at once, even if another program undoes it.
     if (version !== this.#version) return { due: steps, throttled: nothingThrottled, repairs: [] };
     const changes = steps.flatMap((step) => step.changes);
-    const throttled = yield* this.#throttle.throttled(changes, nowMs);
+    const throttled = isRetry ? nothingThrottled : yield* this.#throttle.throttled(changes, nowMs);
     const due = yield* withoutThrottled(steps, throttled);
     const written = due === steps ? changes : due.flatMap((step) => step.changes);
     const repairs =

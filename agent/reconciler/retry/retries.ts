@@ -49,10 +49,15 @@ export class Retries {
   }
 
   /** Separates what is due now of `steps` from repairs that have to wait. In parts. */
-  *review(input: ProgramInput, steps: readonly PlannedStep[]): Chunked<Review> {
+  *review(
+    input: ProgramInput,
+    steps: readonly PlannedStep[],
+    { isRetry = false }: Pick<PassRequest, "isRetry">,
+  ): Chunked<Review> {
     const version = this.#versions.versionOf(input);
     const hasOpenWork = !this.#retry.isDone(version);
-    return { ...(yield* this.#drift.review(version, steps, this.#nowMs())), version, hasOpenWork };
+    const drift = yield* this.#drift.review(version, steps, this.#nowMs(), isRetry);
+    return { ...drift, version, hasOpenWork };
   }
 
   /**

@@ -38,7 +38,7 @@ function pass(
   planAfter: readonly PlannedStep[],
   refused: readonly Change[] = [],
 ) {
-  const review = runSync(drift.review(version, planned, 0));
+  const review = runSync(drift.review(version, planned, 0, false));
   const done = changesOf(review.due).filter((change) => !refused.includes(change));
   runSync(drift.onWritten(version, review, done, changesOf(planAfter), 0));
   return review;
@@ -78,7 +78,7 @@ t.test("refused or late changes are not drift", async (t) => {
 t.test("a repair that is undone repeatedly waits, and nothing else waits with it", async (t) => {
   const added = address("203.0.113.10");
   const drift = throttled(steps([x]));
-  const review = runSync(drift.review(1, steps([x], [added]), 0));
+  const review = runSync(drift.review(1, steps([x], [added]), 0, false));
   t.strictSame([...review.throttled], [keyOf(x)]);
   t.strictSame(changesOf(review.due), [added]);
   t.ok(
@@ -88,29 +88,39 @@ t.test("a repair that is undone repeatedly waits, and nothing else waits with it
   t.match(drift.throttled(0), [{ change: x }]);
 });
 
+t.test("whoever asks for a pass does not wait for a throttled repair, which stays throttled", async (t) => {
+  const drift = throttled(steps([x]));
+  const review = runSync(drift.review(1, steps([x]), 0, true));
+  t.strictSame([changesOf(review.due), review.repairs], [[x], [x]]);
+  t.equal(review.throttled.size, 0);
+  runSync(drift.onWritten(1, review, [x], [], 0));
+  t.match(drift.throttled(0), [{ change: x, repairs: maxQuickRepairs + 2 }], "it counts as a repair");
+  t.strictSame(changesOf(pass(drift, 1, steps([x]), nothing).due), [], "the next one waits");
+});
+
 t.test("a throttled repair stays throttled while it is undone", async (t) => {
   const drift = throttled(steps([x]));
-  const review = runSync(drift.review(1, steps([x]), 0));
+  const review = runSync(drift.review(1, steps([x]), 0, false));
   runSync(drift.onWritten(1, review, [], [x], 0));
   t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [], "it waits");
-  const later = runSync(drift.review(1, steps([x]), 10_000));
+  const later = runSync(drift.review(1, steps([x]), 10_000, false));
   t.strictSame(later.repairs, [x], "and is a repair once its time has come");
 });
 
 t.test("a throttled change is applied if its transaction is due", async (t) => {
-  const review = runSync(throttled(steps([x])).review(1, steps([x, y]), 0));
+  const review = runSync(throttled(steps([x])).review(1, steps([x, y]), 0, false));
   t.strictSame(changesOf(review.due), [x, y]);
   t.equal(review.due[0]?.payload, "a transaction");
 });
 
 t.test("waiting repairs are due after the next write", async (t) => {
-  const review = runSync(throttled(steps([x])).review(2, steps([x]), 0));
+  const review = runSync(throttled(steps([x])).review(2, steps([x]), 0, false));
   t.equal(review.throttled.size, 0);
   t.strictSame(changesOf(review.due), [x]);
 });
 
 t.test("a throttled address waits like a rule", async (t) => {
   const added = address("203.0.113.10");
-  const review = runSync(throttled(steps([], [added])).review(1, steps([x], [added]), 0));
+  const review = runSync(throttled(steps([], [added])).review(1, steps([x], [added]), 0, false));
   t.strictSame(changesOf(review.due), [x]);
 });

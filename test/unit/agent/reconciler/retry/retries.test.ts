@@ -12,8 +12,14 @@ const steps: readonly PlannedStep[] = [{ subsystem: "rule", phase: "rules", chan
 const input = (revision: number): ProgramInput => ({ state: { desired: { revision } }, blocked: new Map() });
 
 /** One pass that plans `planned`, writes what is due of it, and leaves `left`. */
-function pass(retries: Retries, revision: number, planned = steps, left: readonly Change[] = []) {
-  const review = runSync(retries.review(input(revision), planned));
+function pass(
+  retries: Retries,
+  revision: number,
+  planned = steps,
+  left: readonly Change[] = [],
+  isRetry = false,
+) {
+  const review = runSync(retries.review(input(revision), planned, { isRetry }));
   const done = review.due.flatMap(({ changes }) => changes);
   const repairs = runSync(retries.onWritten(review, done, left));
   retries.onPassEnd(review, { failures: [], planAfter: { changes: left }, isClean: left.length === 0 });
@@ -51,6 +57,11 @@ t.test("a throttled repair has its own time", async (t) => {
   t.match(retries.throttled, [{ change: x }]);
   t.equal(retries.dueInMs(throttled), 500);
   t.ok((retries.dueInMs(new Set()) ?? 0) > 500, "nothing else is retried before that");
+  t.strictSame(
+    pass(retries, 1, steps, [], true).repairs,
+    [x],
+    "but it does not wait in a pass that somebody asked for",
+  );
 });
 
 t.test("the earliest of several times", async (t) => {
