@@ -13,20 +13,11 @@ import { type Config, readInvocation } from "./config.ts";
 import { createEvents } from "./events/create-events.ts";
 import { createFlowServices } from "./flows/flow-services.ts";
 import { InstanceLock } from "./instance-lock.ts";
-import { openAccounting } from "./kernel/accounting/driver.ts";
 import { createAnnouncer } from "./kernel/announcer/announcer.ts";
-import { openCommitJournal } from "./kernel/commit-journal.ts";
-import { openConntrack, openConntrackNetlink } from "./kernel/conntrack/driver.ts";
-import { openDataplane } from "./kernel/dataplane.ts";
 import { createDiagnostics } from "./kernel/diagnostics.ts";
 import { readEpoch } from "./kernel/epoch.ts";
-import { createNetfilterDriver } from "./kernel/netfilter/driver.ts";
-import { NETLINK_ROUTE, NETLINK_XFRM, openNetlink } from "./kernel/netlink/connection.ts";
-import { createNetworkDriver } from "./kernel/network/driver.ts";
 import { createNeighbours } from "./kernel/network/neighbours.ts";
-import { openNftables } from "./kernel/nftables/transaction.ts";
-import { previousDataplanesOf } from "./kernel/previous-dataplanes.ts";
-import { createQosDriver } from "./kernel/qos/driver.ts";
+import { openDrivers } from "./kernel/open-drivers.ts";
 import { createRun } from "./kernel/run.ts";
 import { createKernelWakes } from "./kernel-wakes.ts";
 import { createLog } from "./log.ts";
@@ -110,15 +101,10 @@ async function start(
   const audit = openAuditLog({ config, clock, metrics, log });
   stop.push(async () => audit?.stop());
   const commands = createRun({ onStart: (command) => metrics.forks.inc({ command }) });
-  const ruleNetlink = openNftables();
-  const commits = openCommitJournal();
-  const accounting = openAccounting();
-  const dataplane = openDataplane(commands, ruleNetlink, commits, family, config, accounting.ownCommits);
-  const routeNetlink = openNetlink(NETLINK_ROUTE);
-  const filterNetlink = openConntrackNetlink();
-  const policyNetlink = openNetlink(NETLINK_XFRM);
-  const sockets = [commits, ruleNetlink, routeNetlink, filterNetlink, policyNetlink, accounting];
-  stop.push(async () => sockets.forEach((socket) => void socket.close()));
+  const kernel = openDrivers(commands, family, config);
+  stop.push(async () => kernel.close());
+  const { drivers, accounting, ruleNetlink, routeNetlink } = kernel;
+  const { dataplane, conntrack, qos } = drivers;
   const apiGuard = await openGuard({ config, netlink: ruleNetlink, run: commands, family, log });
   const board = new StatusBoard(epoch, () => store.current, new Date(clock.wallMs()).toISOString());
   const events = createEvents({
@@ -130,7 +116,6 @@ async function start(
   });
   stop.push(async () => events.stop());
   const observer = new PassObserver(metrics, log);
-  const qos = createQosDriver({ netlink: routeNetlink, nftables: ruleNetlink });
   const drops = new DropMeter({
     read: apiGuard.withDropsOf(dataplane.driver, qos),
     onDropped: (labels, packets) => metrics.droppedPackets.inc(labels, packets),
@@ -163,23 +148,10 @@ async function start(
     wake: (reason) => reconciler.wake(reason),
   });
   stop.push(async () => nextHops.stop());
-  const conntrack = openConntrack(filterNetlink, family);
   const reconciler: Reconciler = new Reconciler({
     store,
-    dataplane,
-    previousDataplanes: () => previousDataplanesOf(dataplane.driver, { family, ruleNetlink, commands }),
-    netfilter: createNetfilterDriver({
-      netlink: ruleNetlink,
-      routeNetlink,
-      policyNetlink,
-      run: commands,
-      backend: () => dataplane.driver.backend,
-    }),
-    network: createNetworkDriver({ netlink: routeNetlink, family }),
+    ...drivers,
     nextHops,
-    conntrack,
-    qos,
-    accounting: accounting.driver,
     isAccounting: config.accounting === "on",
     apiGuard: apiGuard.driver,
     announcer,

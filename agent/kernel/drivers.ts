@@ -35,6 +35,8 @@ import type { RulesPlanner } from "../../lib/plan/rules-planner.ts";
 /** Reads and writes the rules of one dataplane, including guard and gate. */
 export interface RulesDriver<Observed = unknown, Payload = unknown> {
   readonly backend: "iptables-nft" | "iptables-legacy" | "nftables";
+  /** Pauses before further attempts of a write that lost a race or was refused. */
+  readonly retryDelaysMs: readonly number[];
   /** Concurrent calls share one reading: the later one waits for it and then reads only what changed since. */
   observe(signal: AbortSignal): Promise<Observed>;
   /** The next {@link observe} reads everything from the kernel, whatever the agent remembers. */
@@ -138,7 +140,7 @@ export interface Neighbours {
 export interface NetfilterDriver {
   /** Cheap if nothing was written since the last reading; then it returns the same value. */
   observe(signal: AbortSignal): Promise<NetfilterObserved>;
-  /** As of {@link RulesDriver}. */
+  /** See {@link RulesDriver.forget}. */
   forget?(): void;
   /** One transaction of `nft -f`. A transaction that has begun is finished. */
   repair(input: string): Promise<void>;
@@ -151,7 +153,7 @@ export interface QosDriver {
   /** The same, as it is now. Nothing is read where the last reading found no classes of the agent. */
   readCounts(signal: AbortSignal): Promise<ClassCounts>;
   observe(signal: AbortSignal): Promise<QosObserved>;
-  /** As of {@link RulesDriver}. */
+  /** See {@link RulesDriver.forget}. */
   forget?(): void;
   /** True if the table is as it was at the last reading. Of queueing disciplines there are no events. */
   isCurrent(signal: AbortSignal): Promise<boolean>;

@@ -62,7 +62,8 @@ export class NextHopWatch {
   /**
    * @param links where hosts whose MAC somebody entered are watched, too
    * @param sendsArp false: only reads, and what is watched stays as it is
-   * @returns the ones of `hops` that do not answer; the same array as last time if unchanged
+   * @returns the ones of `hops` that do not answer, and hosts whose permanent entry has a wrong MAC; the same array as
+   * last time if neither it nor `hops` changed
    */
   async observe(
     hops: readonly NextHop[],

@@ -48,7 +48,7 @@ export class PassRunner {
     return this.#result;
   }
 
-  /** The last result whose verdicts are published. `undefined` before the first. */
+  /** The last result, once its verdicts, if it has any, are published. `undefined` before the first. */
   get published(): PassResult | undefined {
     return this.#lastPublished;
   }

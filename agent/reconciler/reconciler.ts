@@ -73,7 +73,7 @@ export class Reconciler {
   readonly #subsystems: ReturnType<typeof createSubsystems>["subsystems"];
   readonly #full: Pass;
   readonly #incremental: IncrementalPass;
-  /** For writers whose objects come one by one. */
+  /** Here a writer of single objects tells that more will follow. */
   readonly gate: Gatekeeper;
   readonly #runner: PassRunner;
   readonly #loop: ReconcileLoop;

@@ -1,7 +1,7 @@
 /**
  * The contract of a subsystem: one part of the kernel's state that the agent keeps as desired. Each subsystem is one
  * value of this type, listed in subsystems/subsystems.ts. Planning, applying, drift, verification, plan texts, dry
- * runs, metrics and reports iterate over the list. docs/architecture.md names the few places that know one by name.
+ * runs, metrics and reports iterate over the list. docs/architecture.md tells which places know one by name.
  */
 
 import type { Change, SubsystemName } from "../../lib/model/change.ts";

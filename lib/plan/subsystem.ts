@@ -22,7 +22,10 @@ export interface Step<Payload = unknown> {
   readonly changes: readonly Change[];
   /** What the subsystem needs to apply the step. */
   readonly payload: Payload;
-  /** The step is skipped if one of these could not be read, or failed in the same pass. */
+  /**
+   * The step is skipped if one of these could not be read, or if a write of it failed as a whole in the same pass. A
+   * single step that the kernel refused does not count.
+   */
   readonly needs?: readonly StepNeed[];
   /** For a step without changes: false if it is due only together with changes. Absent: true. */
   readonly isDue?: boolean;

@@ -26,7 +26,7 @@ t.test("the sources", async (t) => {
   t.same(fileCircles(imports), []);
   t.same(folderCircles(imports), []);
   t.same(layerFaults(imports, ["agent/main.ts"]), []);
-  t.same(longFiles(lines, maxLines), [typesFile], "generated");
+  t.same(longFiles(lines, maxLines), [typesFile], `only a generated file has more than ${maxLines} lines`);
 });
 
 /**
@@ -61,6 +61,7 @@ t.test("only the listed files name one address family", async (t) => {
   t.same(
     naming.filter((path) => siteOf(path) === undefined),
     [],
+    "other files take the family from their program or as a parameter (ADR 13)",
   );
   t.same([...new Set(naming.map(siteOf))].sort(), familySites.toSorted(), "no site names none");
 });

@@ -1,5 +1,6 @@
 /** How commands are defined: with a description, examples, and what runs them. What they do is loaded only when they run. */
 import type { Command } from "commander";
+import { collections } from "../../../lib/model/names.ts";
 import type { Answer } from "../answer.ts";
 import type { Context } from "../context.ts";
 
@@ -10,7 +11,7 @@ export type Run = (act: (context: Context) => Promise<Answer | undefined>, comma
 // biome-ignore lint/suspicious/noExplicitAny: commander knows no types of options; each command has its own.
 export type Options = any;
 
-export const kindNames = "eips, fips, snats, dnats, limits, routes";
+export const kindNames = collections.join(", ");
 
 /** The heading in `natgwctl --help`. */
 export const headings = {

@@ -35,6 +35,9 @@ class IptablesDriver implements RulesDriver<IptablesObserved, IptablesPayload> {
     verify: async (signal) => this.#chosenRuleset?.verify(signal),
   };
 
+  /** The tools do not check a generation: a busy writer needs time to finish. */
+  readonly retryDelaysMs = [20, 60, 180];
+
   constructor(options: IptablesDriverOptions) {
     this.#options = options;
     if (typeof options.variant === "string") this.#choose(options.variant);

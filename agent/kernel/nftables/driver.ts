@@ -24,6 +24,7 @@ export function createNftablesDriver(options: NftablesDriverOptions): NftablesDr
   const ruleset = new CachedRuleset(new NftablesRuleset({ ...options, filterTables }), options);
   return {
     backend: "nftables",
+    retryDelaysMs: [0, 0, 0, 0],
     observe: (signal) => ruleset.read(signal),
     forget() {
       ruleset.forget();

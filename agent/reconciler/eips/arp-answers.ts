@@ -69,7 +69,7 @@ export class ArpAnswers {
       if (!held.has(address) || nowMs - lastMs > keptMs) continue;
       const isUnanswered = requests >= unansweredRequests;
       const isAnswered = !isUnanswered && nowMs - lastMs > repetitionMs;
-      // Who gets no answer may be on the other side of a fault: one host is enough.
+      // A host that gets no answer may be on the other side of a fault: one host with an answer is enough.
       if (isUnanswered) answers.set(address, false);
       else if (isAnswered && !answers.has(address)) answers.set(address, true);
     }

@@ -100,7 +100,7 @@ export class ArpProbe {
     return this.#probeState;
   }
 
-  /** True if a probe got no reply, and the address was not added before the last review. */
+  /** True if a probe got no reply. Forgotten at the first review after the address was added. */
   isFree(address: Ip): boolean {
     return this.#free.has(address);
   }

@@ -1,7 +1,7 @@
 /**
  * The shortcut for a few objects: a pass over what was written, if the kernel proves that nothing else changed. Its
- * cost does not depend on the size of the set, unless there are flows to end. It uses the planners and the judge of a
- * full pass, on the part of the set that the change can affect. In every unusual case it gives way to a full pass.
+ * cost grows little with the size of the set (ADR 5), unless there are flows to end. It uses the planners and the judge
+ * of a full pass, on the part of the set that the change can affect. In every unusual case it gives way to a full pass.
  */
 
 import { expiredLeases } from "../../../lib/admission/leases.ts";

@@ -16,7 +16,7 @@ export interface Applied {
   /** What was written, without what was refused. */
   readonly changes: readonly Change[];
   readonly failures: readonly PassFailure[];
-  /** The subsystems that applied anything. */
+  /** The subsystems whose steps ran, whatever came of it. */
   readonly touched: ReadonlySet<SubsystemName>;
   /** A step without changes failed: only its failure shows that it was not done. */
   readonly hasFailedStepWithoutChange: boolean;

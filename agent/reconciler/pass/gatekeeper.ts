@@ -23,6 +23,7 @@ export class Gatekeeper {
   readonly #clock: Pick<Clock, "bootMs">;
   /** `undefined` until the first pass that read the rules has found whether the namespace is fresh. */
   #gates: Gates | undefined;
+  /** False if the closed gate drops translated packets, too: where there is no nf_tables. */
   #isSelective = true;
   /** True once a pass began over a set that was accepted. */
   #isSetSeen = false;

@@ -50,7 +50,8 @@ export class Pass {
   readonly #judge = new StableJudge();
   readonly #notifier: ArpNotifier;
   /**
-   * True after a repair until the next full reading: if only a tool's output lacked the rule, the repair duplicated it.
+   * True after a repair, which may have been wrong: if only a tool's output lacked the rule, it is there twice now. The
+   * next resync reads everything anew.
    */
   #isDoubtful = false;
 

@@ -70,7 +70,7 @@ export class SnapshotReader {
 
   /**
    * Reads again after steps were applied: everything if anything was written or refused, otherwise only the subsystems
-   * that looked at the kernel.
+   * whose steps ran.
    */
   async readAfter(
     { changes, failures, touched }: Applied,

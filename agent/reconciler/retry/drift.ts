@@ -31,7 +31,7 @@ export class Drift {
   /**
    * In parts.
    *
-   * @param isRetry nothing has to wait
+   * @param isRetry true: throttled repairs are due now, too
    */
   *review(
     version: ProgramVersion,

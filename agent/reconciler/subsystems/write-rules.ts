@@ -1,14 +1,7 @@
 /** Writes rules. If another program wrote in between, reads and plans again. */
 import { setTimeout as delay } from "node:timers/promises";
 import { GatewayError } from "../../../lib/model/errors.ts";
-import type { Dataplane, RulesDriver } from "../../kernel/drivers.ts";
-
-/** Pauses before further attempts. The iptables tools do not check a generation: a busy writer needs time to finish. */
-const retryDelaysMs = {
-  nftables: [0, 0, 0, 0],
-  "iptables-nft": [20, 60, 180],
-  "iptables-legacy": [20, 60, 180],
-} as const satisfies Record<RulesDriver["backend"], readonly number[]>;
+import type { Dataplane } from "../../kernel/drivers.ts";
 
 /**
  * Throws at once if another program holds the lock, and if a new plan gets the same refusal. Throws after losing the
@@ -28,7 +21,7 @@ export async function writeRules<Observed, Payload>(
     if (outcome.kind === "done") return;
     const { error } = outcome;
     if (outcome.kind === "busy") throw error;
-    const delayMs = retryDelaysMs[driver.backend][attempt - 1];
+    const delayMs = driver.retryDelaysMs[attempt - 1];
     const refused = outcome.kind === "refused" ? outcome.transaction : undefined;
     if (replan === undefined || (outcome.kind === "refused" && refused === undefined)) throw error;
     if (delayMs === undefined) throw lostEveryRace(error, attempt);

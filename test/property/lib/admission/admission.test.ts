@@ -280,6 +280,7 @@ function excludes(one: { kind: Kind; spec: Spec }, other: { kind: Kind; spec: Sp
     return isSameEip && Reflect.get(a, "internalCIDR") === Reflect.get(b, "internalCIDR");
   if (pair === "limit,limit") return limited(a as Limit) === limited(b as Limit);
   if (pair === "route,route") return Reflect.get(a, "destination") === Reflect.get(b, "destination");
+  if (one.kind === other.kind) throw new Error(`when do two objects of kind ${one.kind} exclude each other?`);
   return false;
 }
 

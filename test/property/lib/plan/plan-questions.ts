@@ -355,7 +355,11 @@ export function ask(
   const network = pick(pool.networks, "network");
   const rules = pick(pool.rules, "rules");
   const readings: Readonly<Record<SubsystemName, unknown>> = {
-    ...{ sysctl: network, address: network, route: network, rule: rules, gate: rules },
+    sysctl: network,
+    address: network,
+    route: network,
+    rule: rules,
+    gate: rules,
     reach: { network, paths: pick(pathReadings, "paths"), silentHops: pick(hopReadings, "hops") },
     netfilter: pick(netfilterReadings, "netfilter"),
     flow: pick(flowReadings, "flows"),
@@ -363,7 +367,7 @@ export function ask(
     accounting: pick(accountingReadings, "accounting").observed,
     api: pick(apiReadings, "api"),
     previous: pick(previousReadings, "previous"),
-  } as Readonly<Record<SubsystemName, unknown>>;
+  };
   const unread = pick<SubsystemName | "none">(["none", "none", "rule", "gate", "route", "flow"], "unread");
   // The facts of the last reading of the rules stay while they cannot be read.
   const told = { ...readings, rule: unread === "rule" ? pick(pool.rules, "staleFacts") : rules };

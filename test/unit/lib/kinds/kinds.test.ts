@@ -1,8 +1,9 @@
 import { globSync, readFileSync } from "node:fs";
 import t from "tap";
+import { collections as pageCollections } from "../../../../agent/ui/types.ts";
 import { recordOf, type SpecOf, specSchemas } from "../../../../lib/kinds/registry.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
-import { collectionOf, type Kind, kinds } from "../../../../lib/model/names.ts";
+import { collectionOf, collections, type Kind, kinds } from "../../../../lib/model/names.ts";
 import { dnat, eip, fip, limit, route, snat } from "../../../support/specs.ts";
 
 t.test("semantics: what no gateway could program", (t) => {
@@ -170,6 +171,16 @@ t.test("docs/api.md lists exactly the kinds, with their paths and fields", (t) =
     );
     for (const field of fields) t.ok(rows[index]?.includes(`\`${field}\``), `${kind}: ${field}`);
   }
+  t.end();
+});
+
+t.test("the status page and the metrics have every kind", (t) => {
+  t.strictSame(pageCollections, collections, "agent/ui/types.ts");
+  const labels = kinds.map((kind) => `\`${kind}\``).join(", ");
+  t.ok(
+    readFileSync("docs/metrics.md", "utf8").includes(`desired objects of each kind (${labels})`),
+    "docs/metrics.md",
+  );
   t.end();
 });
 

@@ -34,6 +34,7 @@ function world({ outcomes = [] as WriteOutcome<Ids>[], bad = [] as Ids } = {}) {
     planner,
     driver: {
       backend: "nftables",
+      retryDelaysMs: [0, 0, 0, 0],
       observe: async () => kernel.rules,
       readDrops: async () => new Map(),
       write: async (payload) => {
