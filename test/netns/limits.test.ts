@@ -228,9 +228,11 @@ for (const dataplane of dataplanes) {
       t.match((await gw.api.get("limits/early")).body, { status: { ready: true } });
       await expectRates(t, gw, "net1", "16Mbit", "5Mbit", "2Mbit");
       t.equal((await gw.api.delete("limits/early")).status, 204);
-      const far = await gw.api.put("limits/far", { interface: "net9", direction: "egress", rateMbit: 2 });
-      t.match(far.body, { status: { conditions: [{}, { reason: "InterfaceNotFound" }] } });
-      t.equal((await gw.api.delete("limits/far")).status, 204);
+      for (const direction of ["egress", "ingress"]) {
+        const far = await gw.api.put("limits/far", { interface: "net9", direction, rateMbit: 2 });
+        t.match(far.body, { status: { conditions: [{}, { reason: "InterfaceNotFound" }] } }, direction);
+        t.equal((await gw.api.delete("limits/far")).status, 204);
+      }
     });
 
     await t.test("what is left of limits that go: the root qdiscs and the name", async (t) => {

@@ -6,7 +6,7 @@ import type { QosDefinition, QosRule } from "../../nftables/qos.ts";
 import type { QosObserved } from "./observed.ts";
 import type { WantedClass, WantedElement, WantedRules } from "./parts.ts";
 import { policeRules } from "./police.ts";
-import { placeLimits } from "./scopes.ts";
+import { type PlacedLimit, placeLimits } from "./scopes.ts";
 import { shapeDevice } from "./shape.ts";
 
 /** Above this number of limits on an interface they are policed: making classes takes quadratic time. */
@@ -45,13 +45,19 @@ export function* wantedQosChunked(
   const rules: WantedRules["rules"][number][] = [];
   const homeless = new Map<ObjectId, InterfaceName>();
   const placed = yield* placeLimits(program);
-  for (const [name, limits] of placed) {
+  for (const [name, all] of placed) {
     const device = observed.get(name);
-    const objects = limits.map(({ limit }) => limit.id);
-    if (device === undefined) {
-      for (const id of objects) homeless.set(id, name);
-      continue;
+    // The limit's own interface, or the one that would enforce it.
+    const missing = ({ limit }: PlacedLimit) =>
+      [limit.interface, name].find((needed) => !observed.has(needed));
+    const limits: PlacedLimit[] = [];
+    for (const placed of all) {
+      const gone = missing(placed);
+      if (gone === undefined) limits.push(placed);
+      else homeless.set(placed.limit.id, gone);
     }
+    if (device === undefined || limits.length === 0) continue;
+    const objects = limits.map(({ limit }) => limit.id);
     const isShaped =
       limits.length <= maxShaped && (device.root === "ours" || (hasHtb && device.root !== "foreign"));
     const shaped = isShaped ? yield* shapeDevice(name, limits, program) : undefined;

@@ -124,14 +124,26 @@ t.test("the limit with the lowest priority takes a packet: its rule is the last"
 });
 
 t.test("what an object says", async (t) => {
-  const input = { program: limitProgram([limit("a", eip, 10), limit("far", all, 10, { interface: other })]) };
+  const far = [
+    limit("far", all, 10, { interface: other }),
+    limit("from-far", all, 10, { interface: other, direction: "ingress" }),
+  ];
+  const input = { program: limitProgram([limit("a", eip, 10), ...far]) };
   const reasons = (observed: Parameters<typeof qosPlanner.plan>[1]) =>
     Array.from(
       qosPlanner.plan(input as PlanInput, observed).obstacles().objects,
       ([id, { reason }]) => `${id} ${reason}`,
     );
-  t.strictSame(reasons(kernel().observe()), ["limits/a Pending", "limits/far InterfaceNotFound"]);
-  t.strictSame(reasons(nothingObserved), ["limits/a NotSupported", "limits/far NotSupported"]);
+  t.strictSame(reasons(kernel().observe()), [
+    "limits/a Pending",
+    "limits/far InterfaceNotFound",
+    "limits/from-far InterfaceNotFound",
+  ]);
+  t.strictSame(reasons(nothingObserved), [
+    "limits/a NotSupported",
+    "limits/far NotSupported",
+    "limits/from-far NotSupported",
+  ]);
 });
 
 t.test("the other name of the VPC interface stays when its limits are gone", async (t) => {
