@@ -3,16 +3,28 @@ import t from "tap";
 import { type ReleaseDeps, release } from "../../../../../agent/reconciler/operations/release.ts";
 import type { IfMatch } from "../../../../../lib/admission/writes.ts";
 import { ipv4 } from "../../../../../lib/model/ipv4.ts";
+import type { Chain } from "../../../../../lib/netfilter/chain.ts";
 import { emptyState, type State } from "../../../../../lib/state/state.ts";
 import { entryOf, toIp } from "../../../../support/network-values.ts";
 
 const address = toIp("203.0.113.77");
 const { signal } = new AbortController();
 
+/** With a rule on the orphan, and one on another address. */
+function chainAt(tool: string): Chain {
+  const rule = (text: string) => ({ text, tests: [], beyond: "all", effect: { kind: "accept" } }) as const;
+  const rules = tool.startsWith("nft")
+    ? [rule("ip daddr 203.0.113.77 accept"), rule("ip daddr 203.0.113.7 accept")]
+    : [rule("-d 203.0.113.77/32 -j ACCEPT"), rule("-d 203.0.113.177/32 -j ACCEPT")];
+  const place = tool.startsWith("nft") ? `${tool} other` : `${tool} -t mangle`;
+  return { place, name: "FORWARD", hook: undefined, rules };
+}
+
 function releaseOf({
   named = [] as readonly string[],
   orphans = ["203.0.113.77/24"],
   ifMatch = undefined as IfMatch | undefined,
+  backend = "iptables-nft",
 } = {}) {
   const order: string[] = [];
   const flow = { status: 0 };
@@ -23,7 +35,10 @@ function releaseOf({
         return [];
       },
     },
-    dataplane: { planner: { foreignRulesNaming: () => [] } },
+    dataplane: {
+      driver: { backend },
+      planner: { foreignRulesNaming: () => ["-t mangle -A FORWARD -d 203.0.113.77/32 -j ACCEPT"] },
+    },
     conntrack: {
       find: async () => ({ flows: [flow], total: 1 }),
       remove: async () => {
@@ -42,7 +57,10 @@ function releaseOf({
   const pass = {
     observe: async () => ({
       facts: { eipsNamedByRules: new Set(named.map(toIp)) },
-      observed: new Map(),
+      observed: new Map<string, unknown>([
+        ["rule", {}],
+        ["netfilter", { foreign: [chainAt("iptables-nft"), chainAt("iptables-legacy"), chainAt("nft ip")] }],
+      ]),
       unread: new Map(),
     }),
     isUnadopted: () => false,
@@ -58,6 +76,20 @@ t.test("the flows of an orphan are ended, then it is removed", async (t) => {
   const { order, released } = releaseOf();
   t.match(await released, { changes: [{ subsystem: "address" }, { subsystem: "flow" }] });
   t.same(order, ["ledger", "flows", "1 address"]);
+});
+
+t.test("the foreign rules of every tool are listed once", async (t) => {
+  const [own, legacy, nft] = [
+    "-t mangle -A FORWARD -d 203.0.113.77/32 -j ACCEPT",
+    "iptables-legacy -t mangle -A FORWARD -d 203.0.113.77/32 -j ACCEPT",
+    "nft ip other FORWARD: ip daddr 203.0.113.77 accept",
+  ];
+  t.same((await releaseOf().released).foreignRules, [own, legacy, nft]);
+  t.same(
+    (await releaseOf({ backend: "nftables" }).released).foreignRules,
+    [own, legacy],
+    "nft shows its own",
+  );
 });
 
 t.test("nothing is taken of another revision", async (t) => {
