@@ -241,7 +241,7 @@ class ChainWalker {
   }
 
   *#enter(chain: Chain, name: string, packet: Packet, depth: number): Chunked<End> {
-    if (isOwnChain(name)) {
+    if (isOwnChain(chain.place, name)) {
       if (chain.hook === undefined || chain.hook.type !== "nat") return "continues";
       const hit = yield* this.#options.own.enter(name, packet);
       return hit === undefined ? "continues" : { hit: { ...hit, isForeign: false } };

@@ -9,7 +9,7 @@ import { backendsPriority, backendsTable, drawText, type ObservedBackends } from
 import { tableLabel } from "../nftables/family.ts";
 import { concatText } from "../nftables/maps.ts";
 import type { IptablesObserved } from "../plan/iptables/observed.ts";
-import { isOwnChain } from "../plan/iptables/owned.ts";
+import { ownedChains } from "../plan/iptables/owned.ts";
 import type { Hit, OwnHook, OwnRules } from "./own-rules.ts";
 import type { Endpoint, Packet } from "./packet.ts";
 
@@ -59,7 +59,7 @@ function* followOwn(
     const { target } = spec;
     if (target.kind === "jump") {
       if (target.chain === "RETURN") return undefined;
-      if (depth === maxDepth || !isOwnChain(target.chain)) continue;
+      if (depth === maxDepth || !ownedChains.nat.includes(target.chain)) continue;
       const hit = yield* followOwn(nat, target.chain, packet, family, depth + 1);
       if (hit !== undefined) return hit;
     } else if (target.kind === "dnat" || target.kind === "snat") {
@@ -105,7 +105,7 @@ const maxStrange = 5;
 function strangeRules(nat: ReadonlyMap<string, readonly Rule[]>): readonly string[] {
   const strange: string[] = [];
   for (const [chain, rules] of nat) {
-    if (!isOwnChain(chain)) continue;
+    if (!ownedChains.nat.includes(chain)) continue;
     for (const { spec, raw } of rules) {
       if (spec === undefined) strange.push(`-A ${chain} ${raw}`);
       if (strange.length === maxStrange) return strange;

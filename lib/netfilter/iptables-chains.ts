@@ -19,7 +19,7 @@ import { iptablesUnmarks } from "./marks.ts";
 import { below } from "./narrowing.ts";
 import { type FlagsShare, flagBits, shareOfFlags } from "./tcp-flags.ts";
 
-/** The chains of all tables in `text`, except those whose name `isOwn`. */
+/** The chains of all tables in `text`, except the agent's own. */
 export function parseIptablesChains(
   ...given: Parameters<typeof parseIptablesChainsChunked>
 ): readonly Chain[] {
@@ -33,7 +33,7 @@ const parsedAtOnce = 1_000;
 export function* parseIptablesChainsChunked(
   text: string,
   tool: string,
-  isOwn: (chain: string) => boolean,
+  isOwn: (place: string, chain: string) => boolean,
 ): Chunked<readonly Chain[]> {
   const chains: Chain[] = [];
   let rules = new Map<string, ChainRule[]>();
@@ -46,11 +46,12 @@ export function* parseIptablesChainsChunked(
       rules = new Map();
     } else if (line.startsWith(":")) {
       const [name = "", policy] = line.slice(1).split(" ");
-      if (isOwn(name)) continue;
+      const place = placeOf(tool, table);
+      if (isOwn(place, name)) continue;
       const own: ChainRule[] = [];
       rules.set(name, own);
       const hook = builtInHook(table, name, policy === "DROP" ? "drop" : "accept");
-      chains.push({ place: placeOf(tool, table), name, hook, rules: own });
+      chains.push({ place, name, hook, rules: own });
     } else if (line.startsWith("-A ")) {
       const space = line.indexOf(" ", 3);
       rules.get(line.slice(3, space))?.push(parseIptablesRule(line.slice(space + 1)));

@@ -26,6 +26,7 @@ export function foreignRulesOf(dataplane: DataplaneName): readonly Obstruction[]
     );
   return [
     ...ineffective[dataplane],
+    ...leftoversBeside(dataplane),
     ...seen(share(byNft), hasNftEvents),
     ...share(onDevices),
     ...share(ipsec),
@@ -672,6 +673,17 @@ function byIptables(variant: Variant): readonly Row[] {
       cause: new RegExp(`${variant} -t filter -A OTHER -d 10.0.1.6/32 .*-j REJECT .*drops its packets`),
     },
     {
+      what: `${variant}: a chain with the name of one of the agent's, in another table`,
+      commands: [
+        `${variant} -N SHARED_SNAT; ${variant} -A SHARED_SNAT -j DROP; ${variant} -I FORWARD -j SHARED_SNAT`,
+      ],
+      undo: [`${variant} -D FORWARD -j SHARED_SNAT; ${variant} -F SHARED_SNAT; ${variant} -X SHARED_SNAT`],
+      ...allStopped,
+      cause: new RegExp(
+        `fips/pod1 ForeignRule: ${variant} -t filter -A SHARED_SNAT -j DROP drops its packets`,
+      ),
+    },
+    {
       what: `${variant}: nothing is tracked`,
       commands: [`${variant} -t raw -A PREROUTING -j CT --notrack`],
       undo: [`${variant} -t raw -F PREROUTING`],
@@ -777,6 +789,52 @@ function repaired(what: string, command: string): Obstruction {
 }
 
 /** Dormant tables and chains without effect, which the agent repairs. */
+/** The agent's own chains and tables of dataplanes that are not in use. It empties them, and removes them unless a rule leads there. */
+function leftoversBeside(dataplane: DataplaneName): readonly Obstruction[] {
+  const table = dataplane === "nftables" ? "kube-ovn" : "natgw";
+  const beside = (["iptables-nft", "iptables-legacy"] as const).filter((variant) => variant !== dataplane);
+  return [
+    ...beside.flatMap((variant): readonly Obstruction[] => [
+      {
+        what: `${variant}: the chain that marks drops`,
+        commands: [
+          `${variant} -t mangle -N VPC_MARK; ${variant} -t mangle -A VPC_MARK -j DROP; ${variant} -t mangle -I FORWARD -j VPC_MARK`,
+        ],
+        undo: [],
+        hasEvent: false,
+        isRemoved: true,
+      },
+      {
+        what: `${variant}: the chain that marks, still called, drops again`,
+        commands: [`${variant} -t mangle -A VPC_MARK -j DROP`],
+        undo: [`${variant} -t mangle -D FORWARD -j VPC_MARK; ${variant} -t mangle -X VPC_MARK || true`],
+        hasEvent: false,
+        isRemoved: true,
+      },
+      {
+        what: `${variant}: another source in SNAT_FILTER`,
+        commands: [
+          `${variant} -t nat -N SNAT_FILTER; ${variant} -t nat -A SNAT_FILTER -s 10.0.1.0/24 -j SNAT --to-source 203.0.113.99`,
+          `${variant} -t nat -I POSTROUTING -j SNAT_FILTER`,
+        ],
+        undo: [],
+        hasEvent: false,
+        isRemoved: true,
+      },
+    ]),
+    {
+      what: `table ip ${table} drops`,
+      commands: [
+        `nft add table ip ${table}`,
+        `nft add chain ip ${table} c '{ type filter hook forward priority 5; policy drop; }'`,
+      ],
+      undo: [],
+      hasEvent: false,
+      isRemoved: true,
+    },
+  ];
+}
+
 const ineffective: Readonly<Record<DataplaneName, readonly Obstruction[]>> = {
   "iptables-nft": [
     repaired("the table of NAT sleeps", "nft add table ip nat '{ flags dormant; }'"),

@@ -15,8 +15,8 @@ import { orUndefinedWhereGone } from "../nftables/read.ts";
 import { absences, readGeneration } from "../nftables/transaction.ts";
 import type { Run } from "../run.ts";
 import { readDeviceChains, readLinks } from "./devices.ts";
-import { type LegacyTables, readLegacyChains } from "./legacy.ts";
-import { type NftHooks, readForeignChains, readNftHooks } from "./nft.ts";
+import { type LegacyChains, type LegacyTables, readLegacyChains } from "./legacy.ts";
+import { leftoversIn, type NftHooks, readForeignChains, readNftHooks } from "./nft.ts";
 import { readPolicyChains } from "./policies.ts";
 
 export interface NetfilterDriverOptions {
@@ -38,7 +38,8 @@ class Driver implements NetfilterDriver {
   readonly #options: NetfilterDriverOptions;
   readonly #keep = stabilize<NetfilterObserved>(isSame);
   #nft: NftReading | undefined;
-  #legacy: { readonly digest: string; readonly chains: readonly Chain[] } | undefined;
+  #legacy: { readonly digest: string; readonly chains: LegacyChains } | undefined;
+  #legacyReadings = 0;
   /** Each attempt to open a socket would make the kernel look for a module. */
   #hasIpsec = true;
 
@@ -47,7 +48,7 @@ class Driver implements NetfilterDriver {
   }
 
   async observe(signal: AbortSignal): Promise<NetfilterObserved> {
-    const { hooks, foreign } = await this.#readNft(signal);
+    const { hooks, foreign, generation } = await this.#readNft(signal);
     const legacy = await this.#readLegacy(signal);
     const { routeNetlink, policyNetlink } = this.#options;
     const links = await readLinks(routeNetlink, signal);
@@ -55,7 +56,15 @@ class Driver implements NetfilterDriver {
     const policies = this.#hasIpsec ? await readPolicyChains(policyNetlink, links, signal) : undefined;
     this.#hasIpsec = policies !== undefined;
     const { tables, chains } = hooks;
-    return this.#keep({ tables, chains, foreign: [...foreign, ...legacy, ...devices, ...(policies ?? [])] });
+    return this.#keep({
+      tables,
+      chains,
+      foreign: [...foreign, ...legacy.foreign, ...devices, ...(policies ?? [])],
+      leftovers: [
+        ...leftoversIn(hooks, this.#options.backend()).map((name) => `${name}, generation ${generation}`),
+        ...legacy.own,
+      ],
+    });
   }
 
   forget(): void {
@@ -93,14 +102,19 @@ class Driver implements NetfilterDriver {
     throw new GatewayError("netlink-failed", `the ruleset changed during all ${maxReadings} readings`);
   }
 
-  async #readLegacy(signal: AbortSignal): Promise<readonly Chain[]> {
+  async #readLegacy(signal: AbortSignal): Promise<LegacyChains> {
     const { legacy = legacyTables, run, backend } = this.#options;
     const names = await legacy.names();
     const isOurs = backend() === "iptables-legacy";
     const asked = names.filter((name) => !isOurs || name !== "nat");
     const digest = asked.length === 0 ? "" : await legacy.digest(asked);
     if (digest !== undefined && digest === this.#legacy?.digest) return this.#legacy.chains;
-    const chains = await readLegacyChains(asked, run, signal);
+    const { foreign, own } = await readLegacyChains(asked, run, signal);
+    this.#legacyReadings++;
+    const chains = {
+      foreign,
+      own: isOurs ? [] : own.map((name) => `${name}, reading ${this.#legacyReadings}`),
+    };
     this.#legacy = digest === undefined ? undefined : { digest, chains };
     return chains;
   }
@@ -131,6 +145,7 @@ function isSame(one: NetfilterObserved, other: NetfilterObserved): boolean {
   return (
     isSameValue(one.tables, other.tables) &&
     isSameValue(one.chains, other.chains) &&
+    isSameValue(one.leftovers, other.leftovers) &&
     isSameList(one.foreign, other.foreign, isSameChain)
   );
 }

@@ -15,18 +15,29 @@ export interface LegacyTables {
   digest(names: readonly string[]): Promise<string | undefined>;
 }
 
+export interface LegacyChains {
+  readonly foreign: readonly Chain[];
+  /** The agent's own chains, by place and name. */
+  readonly own: readonly string[];
+}
+
 export async function readLegacyChains(
   names: readonly string[],
   run: Run,
   signal: AbortSignal,
-): Promise<readonly Chain[]> {
-  const chains: Chain[] = [];
+): Promise<LegacyChains> {
+  const foreign: Chain[] = [];
+  const own: string[] = [];
+  const isOwn = (place: string, chain: string) => {
+    if (!isOwnChain(place, chain)) return false;
+    own.push(`${place} ${chain}`);
+    return true;
+  };
   for (const name of names) {
     const { stdout } = await run(["iptables-legacy-save", "-t", name], { signal });
-    const read = await runYielding(parseIptablesChainsChunked(whole(stdout), "iptables-legacy", isOwnChain));
-    chains.push(...read);
+    foreign.push(...(await runYielding(parseIptablesChainsChunked(whole(stdout), "iptables-legacy", isOwn))));
   }
-  return chains;
+  return { foreign, own };
 }
 
 /** What iptables-save printed of a table. Throws `unreadable` where that was cut short. */

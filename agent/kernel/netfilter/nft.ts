@@ -5,6 +5,7 @@ import type { Chain, ChainRule } from "../../../lib/netfilter/chain.ts";
 import { parseIptablesChainsChunked } from "../../../lib/netfilter/iptables-chains.ts";
 import { parseNftListingChunked } from "../../../lib/netfilter/nft-chains.ts";
 import type { NetlinkMessage } from "../../../lib/netlink/message.ts";
+import { backendsTable } from "../../../lib/nftables/backends.ts";
 import {
   decodeChain,
   decodeRule,
@@ -15,7 +16,9 @@ import {
   type NftRule,
   type NftTable,
 } from "../../../lib/nftables/chains.ts";
+import { tableLabel } from "../../../lib/nftables/family.ts";
 import { isListable } from "../../../lib/nftables/foreign.ts";
+import { tableName } from "../../../lib/nftables/maps.ts";
 import { ownTables } from "../../../lib/nftables/own-tables.ts";
 import { isOwnChain } from "../../../lib/plan/iptables/owned.ts";
 import type { ObservedChain } from "../../../lib/plan/netfilter/observed.ts";
@@ -48,12 +51,24 @@ export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSign
   const handles: string[] = [];
   for (const chain of await dump(netlink, dumpChains, decodeChain, signal)) {
     if (!ours.some(({ label }) => label === chain.table)) continue;
-    const isRead = !ownTables.has(chain.table) && !(isOfIptables(chain.table) && isOwnChain(chain.name));
+    const isRead = !ownTables.has(chain.table) && !isOwnChain(`nft ${chain.table}`, chain.name);
     const rules = isRead ? await dump(netlink, dumpChainRules(chain), decodeRule, signal) : noRules;
     chains.push({ ...chain, targets: rules.map(({ target }) => target) });
     handles.push(`${chain.table} ${chain.name} ${rules.map(({ handle }) => handle).join()}`);
   }
   return { tables: ours, chains, text: JSON.stringify([ours, chains, handles]) };
+}
+
+/** The agent's own chains and tables of dataplanes that are not in use. */
+export function leftoversIn(
+  { tables, chains }: NftHooks,
+  backend: RulesDriver["backend"],
+): readonly string[] {
+  const unused = tableLabel(backend === "nftables" ? backendsTable : tableName);
+  const left = tables.filter(({ label }) => label === unused).map(({ label }) => `nft ${label}`);
+  if (backend === "iptables-nft") return left;
+  const places = chains.map(({ table, name }) => [`nft ${table}`, name] as const);
+  return [...left, ...places.filter((place) => isOwnChain(...place)).map((place) => place.join(" "))];
 }
 
 /**
@@ -78,9 +93,7 @@ export async function readForeignChains(
     }
   };
   const read = tables.map(async ({ label, isDormant }): Promise<readonly Chain[]> => {
-    const its = chains.filter(
-      ({ table, name }) => table === label && !(isOfIptables(label) && isOwnChain(name)),
-    );
+    const its = chains.filter(({ table, name }) => table === label && !isOwnChain(`nft ${label}`, name));
     const isBuiltIn = isOfIptables(label) && its.every(({ name, hook }) => !hook || builtIn.test(name));
     // iptables leaves out chains that nft put on a hook.
     const isRead = backend === "iptables-nft" && label === "ip nat";

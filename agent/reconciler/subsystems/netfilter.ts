@@ -5,12 +5,16 @@ import { createNetfilterPlanner } from "../../../lib/plan/netfilter/planner.ts";
 import type { NetfilterDriver } from "../../kernel/drivers.ts";
 import type { StepFailure, Subsystem } from "../subsystem.ts";
 
-export function netfilterSubsystem(driver: NetfilterDriver): Subsystem<NetfilterObserved, string> {
+/** @param observe the driver's, which other subsystems may share */
+export function netfilterSubsystem(
+  driver: NetfilterDriver,
+  observe = (signal: AbortSignal) => driver.observe(signal),
+): Subsystem<NetfilterObserved, string> {
   let last: NetfilterObserved | undefined;
   return {
     planner: createNetfilterPlanner(),
     async observe(signal) {
-      last = await driver.observe(signal);
+      last = await observe(signal);
       return last;
     },
     forget: () => driver.forget?.(),

@@ -1,34 +1,58 @@
 /**
- * What an earlier process with another dataplane left behind. Read until it is gone, and removed when the current
- * dataplane is verified.
+ * The agent's own chains and tables of dataplanes that are not in use: an earlier process left them behind, or another program
+ * made them. Removed when the current dataplane is verified.
  */
 import { type PreviousObserved, type PreviousStep, previousPlanner } from "../../../lib/plan/previous.ts";
 import type { Step } from "../../../lib/plan/subsystem.ts";
 import type { PreviousDataplane } from "../../kernel/drivers.ts";
 import type { StepFailure, Subsystem } from "../subsystem.ts";
 
+export interface PreviousDataplaneDeps {
+  /** Opens the dataplanes that may have served. Called until it succeeds. */
+  readonly open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>;
+  /** What there is of them, as text that differs if it may differ. Costs little if nothing changed. */
+  readonly leftovers: (signal: AbortSignal) => Promise<readonly string[]>;
+}
+
 export class PreviousDataplaneSubsystem implements Subsystem<readonly PreviousObserved[], PreviousStep> {
   readonly planner = previousPlanner;
-  readonly #open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>;
+  readonly #deps: PreviousDataplaneDeps;
   #dataplanes: readonly PreviousDataplane[] | undefined;
-  /** The last reading. No other program adds to it, so it is valid until the agent writes. */
+  /** The last reading. Valid until the agent writes, or the leftovers change. */
   #known: readonly PreviousObserved[] | undefined;
+  /** The leftovers before the last reading. Empty: none, or unknown. */
+  #leftovers = "";
 
-  /** @param open opens the dataplanes that may have served; called until it succeeds */
-  constructor(open: (signal: AbortSignal) => Promise<readonly PreviousDataplane[]>) {
-    this.#open = open;
+  constructor(deps: PreviousDataplaneDeps) {
+    this.#deps = deps;
   }
 
   async observe(signal: AbortSignal): Promise<readonly PreviousObserved[]> {
-    this.#dataplanes ??= await this.#open(signal);
-    this.#known ??= await Promise.all(
+    if (this.#known === undefined) {
+      // At a start nothing waits for the leftovers. If there are any, the next reading is anew.
+      this.#leftovers = "";
+      this.#known = await this.#read(signal);
+      return this.#known;
+    }
+    // If they cannot be read, another subsystem says so.
+    const leftovers = await this.#deps.leftovers(signal).then(
+      (all) => all.join(),
+      () => this.#leftovers,
+    );
+    if (leftovers !== "" && leftovers !== this.#leftovers) this.#known = await this.#read(signal);
+    this.#leftovers = leftovers;
+    return this.#known;
+  }
+
+  async #read(signal: AbortSignal): Promise<readonly PreviousObserved[]> {
+    this.#dataplanes ??= await this.#deps.open(signal);
+    return Promise.all(
       this.#dataplanes.map(async ({ name, planner, ...driver }) => ({
         name,
         planner,
         observed: await driver.observe(signal),
       })),
     );
-    return this.#known;
   }
 
   forget(): void {

@@ -23,6 +23,7 @@ import { networkSubsystems } from "./network.ts";
 import { PreviousDataplaneSubsystem } from "./previous-dataplane.ts";
 import { qosSubsystem } from "./qos.ts";
 import { rulesSubsystems } from "./rules.ts";
+import { shareReading } from "./share-reading.ts";
 
 export interface SubsystemDeps {
   readonly dataplane: Dataplane;
@@ -56,23 +57,27 @@ export function createSubsystems({
 }: SubsystemDeps) {
   const flows = new FlowSubsystem(conntrack, clock);
   const { rule, gate } = rulesSubsystems(dataplane);
+  const readNetfilter = shareReading((signal) => netfilter.observe(signal));
   const { sysctl, address, route, reach } = networkSubsystems(network, nextHops);
   const byName = {
     api: apiGuardSubsystem(apiGuard),
     sysctl,
     address,
     route,
-    netfilter: netfilterSubsystem(netfilter),
+    netfilter: netfilterSubsystem(netfilter, readNetfilter),
     rule,
     gate,
     reach,
     flow: flows,
     qos: qosSubsystem(qos),
     accounting: accountingSubsystem(accounting, isAccounting),
-    previous: new PreviousDataplaneSubsystem(async (signal) => {
-      // The variant in use is known only after the first reading.
-      await rule.observe(signal, quietRequest);
-      return previousDataplanes();
+    previous: new PreviousDataplaneSubsystem({
+      async open(signal) {
+        // The variant in use is known only after the first reading.
+        await rule.observe(signal, quietRequest);
+        return previousDataplanes();
+      },
+      leftovers: async (signal) => (await readNetfilter(signal)).leftovers ?? [],
     }),
   } satisfies { readonly [N in SubsystemName]: unknown };
   const subsystems: readonly Subsystem[] = Object.values(byName);

@@ -16,7 +16,7 @@ export function* netfilterContextOf(
   const tool = `iptables-${variant}`;
   const chains: Chain[] = [];
   for (const [name, its] of rules.get("nat") ?? [])
-    if (!isOwnChain(name)) chains.push(yield* chainOf(tool, name, its));
+    if (!isOwnChain(placeOf(tool, "nat"), name)) chains.push(yield* chainOf(tool, name, its));
   return {
     shared:
       variant === "legacy"

@@ -40,11 +40,29 @@ export const ownedChains: Readonly<Record<TableName, readonly string[]>> = {
   ],
 };
 
-const allOwned = new Set(Object.values(ownedChains).flat());
+/**
+ * The owned chains of each place. Guard and gate are chains only of iptables-legacy: where there is nft, they are tables. A chain
+ * with the name of one elsewhere is any other program's.
+ */
+const ownedAt = new Map(
+  (
+    [
+      ["iptables-legacy -t", ["nat", "mangle", "filter"]],
+      ["iptables-nft -t", ["nat", "mangle"]],
+      ["nft ip", ["nat", "mangle"]],
+    ] as const
+  ).flatMap(([tool, tables]) =>
+    tables.map((table): [string, ReadonlySet<string>] => [`${tool} ${table}`, new Set(ownedChains[table])]),
+  ),
+);
 
-/** True for the name of an owned chain, in any table. */
-export function isOwnChain(name: string): boolean {
-  return allOwned.has(name);
+/**
+ * True for an owned chain, also one of a variant that is not in use: that is removed.
+ *
+ * @param place see `Chain.place`
+ */
+export function isOwnChain(place: string, name: string): boolean {
+  return ownedAt.get(place)?.has(name) ?? false;
 }
 
 /** True if an owned chain has a rule of an object. Hooks, fixed rules, gate and guard do not count. */

@@ -115,7 +115,8 @@ class HarmFinder {
       const entering = hook.type === "nat" ? enteringNat(leg, chain, leadsToOwn) : "all";
       if (entering === "none") return [];
       const chainNamed = (name: string) => this.#chains.get(`${chain.place} ${name}`);
-      return walk(chain, packetsAt(leg, hook), { chainNamed, isOwn: isOwnChain, leadsToOwn, entering });
+      const isOwn = (name: string) => isOwnChain(chain.place, name);
+      return walk(chain, packetsAt(leg, hook), { chainNamed, isOwn, leadsToOwn, entering });
     });
     // A rule that is asked twice, before and after translation, may be certain only once.
     const sure = new Set(harms.filter(({ isSure }) => isSure).map(({ where }) => where));
@@ -135,11 +136,11 @@ function mayHarm({ effect }: ChainRule): boolean {
 function isTranslatedBy(leg: Leg, chain: Chain): boolean {
   // What a chain behind that one translates does not depend on its jumps.
   const isHere = !leg.isInward || leg.dstnat === dstnat;
-  return isHere && isTranslatedOn(leg, chain) && chain.rules.some(jumpsToOwnChain);
+  return isHere && isTranslatedOn(leg, chain) && chain.rules.some((rule) => jumpsToOwnChain(chain, rule));
 }
 
-function jumpsToOwnChain({ effect }: ChainRule): boolean {
-  return effect.kind === "jump" && isOwnChain(effect.chain);
+function jumpsToOwnChain({ place }: Chain, { effect }: ChainRule): boolean {
+  return effect.kind === "jump" && isOwnChain(place, effect.chain);
 }
 
 function isOnPath(leg: Leg, { hook }: Chain): boolean {

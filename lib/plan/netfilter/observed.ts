@@ -8,6 +8,11 @@ export interface NetfilterObserved {
   readonly chains: readonly ObservedChain[];
   /** Chains of all tools, without those read with the agent's rules. Dormant tables are left out. */
   readonly foreign: readonly Chain[];
+  /**
+   * The agent's own chains and tables of dataplanes that are not in use, as text that differs if they may differ. Absent:
+   * none.
+   */
+  readonly leftovers?: readonly string[];
 }
 
 export interface ObservedChain extends NftChain {

@@ -40,7 +40,9 @@ export function planSharedChains(
     const found = chains.find(({ table, name }) => table === chain.table && name === chain.name);
     const fault = found === undefined ? undefined : faultOf(chain, found);
     if (found === undefined || fault === undefined) continue;
-    const isForeign = !found.targets.every((target) => target !== undefined && isOwnChain(target));
+    const isForeign = !found.targets.every(
+      (target) => target !== undefined && isOwnChain(`nft ${found.table}`, target),
+    );
     const message = `chain ${placeOf(chain)} ${fault}`;
     faults.push({ message, kinds: chain.serves, isForeign });
     if (isForeign) continue;

@@ -18,7 +18,8 @@ export function unmarkingRules(
   const byName = new Map(chains.map((chain) => [`${chain.place} ${chain.name}`, chain]));
   const found = chains.flatMap((chain) => {
     const { hook, rules, place } = chain;
-    const from = rules.findIndex(({ effect }) => effect.kind === "jump" && isOwnChain(effect.chain)) + 1;
+    const isOwn = (name: string) => isOwnChain(place, name);
+    const from = rules.findIndex(({ effect }) => effect.kind === "jump" && isOwn(effect.chain)) + 1;
     if (hook === undefined || !isBetween(hook, from > 0)) return [];
     const isRouted = hook.name !== "prerouting";
     const packets = {
@@ -33,7 +34,7 @@ export function unmarkingRules(
     };
     return walk({ ...chain, rules: rules.slice(from) }, packets, {
       chainNamed: (name) => byName.get(`${place} ${name}`),
-      isOwn: isOwnChain,
+      isOwn,
       leadsToOwn: false,
       asksUnmarking: true,
       entering: "all",

@@ -19,7 +19,7 @@ t.test("chains, their hooks, policies and rules; owned ones are left out", async
     "COMMIT",
     "",
   ].join("\n");
-  const chains = parseIptablesChains(text, "iptables-legacy", (name) => name === "OWN");
+  const chains = parseIptablesChains(text, "iptables-legacy", (_, name) => name === "OWN");
   t.strictSame(
     chains.map(({ place, name, hook, rules }) => [
       place,

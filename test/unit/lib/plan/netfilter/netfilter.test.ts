@@ -9,6 +9,7 @@ import { parseIptablesChains } from "../../../../../lib/netfilter/iptables-chain
 import { parseNftRules } from "../../../../../lib/netfilter/nft-rules.ts";
 import { policyChains } from "../../../../../lib/netfilter/policy-chains.ts";
 import type { XfrmPolicy } from "../../../../../lib/netlink/xfrm-policies.ts";
+import { isOwnChain } from "../../../../../lib/plan/iptables/owned.ts";
 import { createIptablesPlanner } from "../../../../../lib/plan/iptables/planner.ts";
 import type { NetfilterObserved } from "../../../../../lib/plan/netfilter/observed.ts";
 import { createNetfilterPlanner } from "../../../../../lib/plan/netfilter/planner.ts";
@@ -135,7 +136,7 @@ t.test("shared chains", async (t) => {
 });
 
 function foreign(table: string, ...lines: readonly string[]): Partial<NetfilterObserved> {
-  return { foreign: parseIptablesChains([`*${table}`, ...lines].join("\n"), "ipt", () => false) };
+  return { foreign: parseIptablesChains([`*${table}`, ...lines].join("\n"), "iptables-nft", () => false) };
 }
 
 t.test("what follows the first packet, too", async (t) => {
@@ -195,10 +196,10 @@ t.test("what was translated", async (t) => {
 t.test("rules of others", async (t) => {
   t.match(judge(foreign("filter", ":FORWARD DROP [0:0]")), {
     objects: [
-      "fips/f ForeignRule: ipt -t filter -P FORWARD DROP drops its packets",
-      "dnats/d ForeignRule: ipt -t filter -P FORWARD DROP drops its packets",
+      "fips/f ForeignRule: iptables-nft -t filter -P FORWARD DROP drops its packets",
+      "dnats/d ForeignRule: iptables-nft -t filter -P FORWARD DROP drops its packets",
     ],
-    notices: ["ForeignRule: ipt -t filter -P FORWARD DROP drops packets of 2 objects"],
+    notices: ["ForeignRule: iptables-nft -t filter -P FORWARD DROP drops packets of 2 objects"],
   });
   t.match(judge(foreign("filter", ":INPUT DROP [0:0]", ":OUTPUT DROP [0:0]")).notices, [], "not on the way");
   const raw = foreign(
@@ -218,9 +219,26 @@ t.test("rules of others", async (t) => {
   const unclear = foreign("filter", ":FORWARD ACCEPT [0:0]", "-A FORWARD -m what -j DROP");
   t.match(judge(unclear), {
     objects: [],
-    notices: ["ForeignRule: ipt -t filter -A FORWARD -m what -j DROP may drop packets"],
+    notices: ["ForeignRule: iptables-nft -t filter -A FORWARD -m what -j DROP may drop packets"],
   });
 });
+
+t.test(
+  "a chain with the name of one of the agent's, where the agent has none, is another program's",
+  async (t) => {
+    const named = (tool: string, table: string, name: string) => {
+      const lines = [`*${table}`, ":FORWARD ACCEPT [0:0]", `:${name} - [0:0]`, `-A FORWARD -j ${name}`];
+      const text = [...lines, `-A ${name} -j DROP`].join("\n");
+      return judge({ foreign: parseIptablesChains(text, tool, isOwnChain) }).objects.length > 0;
+    };
+    t.ok(named("iptables-nft", "filter", "SHARED_SNAT"));
+    t.ok(named("iptables-legacy", "mangle", "SHARED_SNAT"));
+    t.ok(named("iptables-nft", "filter", "NATGW_GATE"), "a table there");
+    t.notOk(named("iptables-legacy", "filter", "NATGW_GATE"));
+    t.notOk(named("iptables-nft", "mangle", "VPC_MARK"));
+    t.ok(named("iptables-nft", "mangle", "VPC_MARKS"));
+  },
+);
 
 t.test("the first object that translates a packet", async (t) => {
   const nat = (
