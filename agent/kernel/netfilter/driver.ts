@@ -60,10 +60,7 @@ class Driver implements NetfilterDriver {
       tables,
       chains,
       foreign: [...foreign, ...legacy.foreign, ...devices, ...(policies ?? [])],
-      leftovers: [
-        ...leftoversIn(hooks, this.#options.backend()).map((name) => `${name}, generation ${generation}`),
-        ...legacy.own,
-      ],
+      leftovers: [...leftoversIn(hooks, this.#options.backend(), generation), ...legacy.own],
     });
   }
 

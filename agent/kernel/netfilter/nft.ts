@@ -59,16 +59,20 @@ export async function readNftHooks(netlink: NetlinkConnection, signal: AbortSign
   return { tables: ours, chains, text: JSON.stringify([ours, chains, handles]) };
 }
 
-/** The agent's own chains and tables of dataplanes that are not in use. */
+/**
+ * The agent's own tables and chains of dataplanes that are not in use. The rules of such chains are not read: with each
+ * generation they may differ.
+ */
 export function leftoversIn(
   { tables, chains }: NftHooks,
   backend: RulesDriver["backend"],
+  generation: number,
 ): readonly string[] {
   const unused = tableLabel(backend === "nftables" ? backendsTable : tableName);
   const left = tables.filter(({ label }) => label === unused).map(({ label }) => `nft ${label}`);
   if (backend === "iptables-nft") return left;
-  const places = chains.map(({ table, name }) => [`nft ${table}`, name] as const);
-  return [...left, ...places.filter((place) => isOwnChain(...place)).map((place) => place.join(" "))];
+  const own = chains.filter(({ table, name }) => isOwnChain(`nft ${table}`, name));
+  return [...left, ...own.map(({ table, name }) => `nft ${table} ${name}, generation ${generation}`)];
 }
 
 /**
