@@ -28,20 +28,26 @@ export class PreviousDataplaneSubsystem implements Subsystem<readonly PreviousOb
   }
 
   async observe(signal: AbortSignal): Promise<readonly PreviousObserved[]> {
-    if (this.#known === undefined) {
-      // At a start nothing waits for the leftovers. If there are any, the next reading is anew.
-      this.#leftovers = "";
-      this.#known = await this.#read(signal);
-      return this.#known;
+    // It may be forgotten meanwhile: a dry run reads during a pass.
+    const known = this.#known;
+    // At a start nothing waits for the leftovers. If there are any, the next reading is anew.
+    const leftovers = known === undefined ? "" : await this.#readLeftovers(signal);
+    if (known !== undefined && (leftovers === "" || leftovers === this.#leftovers)) {
+      this.#leftovers = leftovers;
+      return known;
     }
-    // If they cannot be read, another subsystem says so.
-    const leftovers = await this.#deps.leftovers(signal).then(
+    const read = await this.#read(signal);
+    this.#leftovers = leftovers;
+    this.#known = read;
+    return read;
+  }
+
+  /** If they cannot be read, another subsystem says so. */
+  #readLeftovers(signal: AbortSignal): Promise<string> {
+    return this.#deps.leftovers(signal).then(
       (all) => all.join(),
       () => this.#leftovers,
     );
-    if (leftovers !== "" && leftovers !== this.#leftovers) this.#known = await this.#read(signal);
-    this.#leftovers = leftovers;
-    return this.#known;
   }
 
   async #read(signal: AbortSignal): Promise<readonly PreviousObserved[]> {

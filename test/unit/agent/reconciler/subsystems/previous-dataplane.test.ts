@@ -29,7 +29,7 @@ function setUp() {
     leftovers: () => kernel.leftovers(),
   });
   const isPresent = async () => subsystem.facts(await subsystem.observe(signal)).isPreviousPresent;
-  return { kernel, isPresent };
+  return { kernel, isPresent, subsystem };
 }
 
 t.test("leftovers that come later are found, and nothing is read without any", async (t) => {
@@ -69,4 +69,18 @@ t.test("a reading that fails is tried again", async (t) => {
   await t.rejects(isPresent());
   kernel.isBroken = false;
   t.ok(await isPresent());
+});
+
+t.test("what is forgotten while it is read is still what this reading found", async (t) => {
+  const { kernel, isPresent, subsystem } = setUp();
+  kernel.tables.add("natgw");
+  t.ok(await isPresent());
+  kernel.leftovers = async () => {
+    subsystem.forget();
+    return [];
+  };
+  t.ok(await isPresent());
+  kernel.leftovers = async () => [];
+  kernel.tables.clear();
+  t.notOk(await isPresent(), "and the next one is anew");
 });
