@@ -1,7 +1,7 @@
 /**
  * The contract of a kind: one record with everything that the program knows about it. Admission, the compiler, the API
- * and the OpenAPI document loop over these records. docs/adding-a-subsystem.md lists what a new kind
- * needs.
+ * and the OpenAPI document loop over these records. docs/adding-a-subsystem.md lists what a new
+ * kind needs.
  */
 
 import { type TObject, type TProperties, Type } from "typebox";

@@ -100,6 +100,10 @@ export interface RulesPlanner<Observed = unknown, Payload = unknown> {
   /** The number of owned rules or elements that were read. */
   countRules(observed: Observed): number;
   netfilterContext(observed: Observed): NetfilterContext;
-  /** Foreign rules that contain `address`, as the tool prints them. */
-  foreignRulesNaming(observed: Observed, address: Ip): readonly string[];
+  /**
+   * Foreign rules that contain `address`, as the tool prints them.
+   *
+   * @param others what was read of all tools; each rule is listed once. Absent: only what the dataplane's tool prints
+   */
+  foreignRulesNaming(observed: Observed, address: Ip, others?: readonly Chain[]): readonly string[];
 }

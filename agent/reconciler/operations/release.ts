@@ -11,9 +11,7 @@ import type { Family } from "../../../lib/model/family.ts";
 import type { Ip } from "../../../lib/model/ip.ts";
 import type { AddressStep } from "../../../lib/plan/address-plan.ts";
 import type { NetfilterObserved } from "../../../lib/plan/netfilter/observed.ts";
-import { rulesNaming } from "../../../lib/plan/netfilter/rules-naming.ts";
 import { describeAddressStep } from "../../../lib/plan/network/addresses.ts";
-import type { Snapshot } from "../../../lib/plan/plan-input.ts";
 import type { StateChange } from "../../../lib/state/state.ts";
 import { counted } from "../../../lib/text/quantities.ts";
 import type { ConntrackDriver, Dataplane, NetworkDriver } from "../../kernel/drivers.ts";
@@ -73,23 +71,11 @@ export async function release(
   const changes: Change[] = steps.map(describeAddressStep);
   if (removed > 0)
     changes.push({ action: "remove", subsystem: "flow", text: `${counted(removed, "flow")} on ${address}` });
-  return { changes, foreignRules: foreignRulesOn(address, snapshot, dataplane) };
-}
-
-/** The dataplane lists what its own tool shows, the reading of netfilter the rest. */
-function foreignRulesOn(
-  address: Ip,
-  { observed }: Pick<Snapshot, "observed">,
-  { planner, driver: { backend } }: Dataplane,
-): readonly string[] {
-  const rules = observed.get("rule");
-  const shown = rules === undefined ? [] : planner.foreignRulesNaming(rules, address);
-  const { foreign = [] } = (observed.get("netfilter") ?? {}) as Partial<NetfilterObserved>;
-  // nft shows the rules of iptables-nft, too.
-  const others =
-    backend === "nftables" ? foreign.filter(({ place }) => place.startsWith("iptables-legacy")) : foreign;
-  const isShown = new Set(shown.map((rule) => `${backend} ${rule}`));
-  return [...shown, ...rulesNaming(others, address).filter((rule) => !isShown.has(rule))];
+  const rules = snapshot.observed.get("rule");
+  const { foreign = [] } = (snapshot.observed.get("netfilter") ?? {}) as Partial<NetfilterObserved>;
+  const foreignRules =
+    rules === undefined ? [] : dataplane.planner.foreignRulesNaming(rules, address, foreign);
+  return { changes, foreignRules };
 }
 
 async function endFlows(

@@ -13,10 +13,10 @@ export function* netfilterContextOf(
   { variant, rules, backends }: IptablesObserved,
   { nft }: Family,
 ): Chunked<NetfilterContext> {
-  const tool = `iptables-${variant}`;
+  const place = placeOf(`iptables-${variant}`, "nat");
   const chains: Chain[] = [];
   for (const [name, its] of rules.get("nat") ?? [])
-    if (!isOwnChain(placeOf(tool, "nat"), name)) chains.push(yield* chainOf(tool, name, its));
+    if (!isOwnChain(place, name)) chains.push(yield* chainOf(place, name, its));
   return {
     shared:
       variant === "legacy"
@@ -30,9 +30,9 @@ export function* netfilterContextOf(
 /** Takes a few milliseconds. */
 const parsedAtOnce = 1_000;
 
-function* chainOf(tool: string, name: string, rules: readonly Rule[]): Chunked<Chain> {
+function* chainOf(place: string, name: string, rules: readonly Rule[]): Chunked<Chain> {
   return {
-    place: placeOf(tool, "nat"),
+    place,
     name,
     hook: builtInHook("nat", name, "accept"),
     rules: yield* mapChunked(rules, parsedAtOnce, ({ raw }) => parseIptablesRule(raw)),

@@ -1,4 +1,5 @@
 /** Plans NAT with iptables, in either of its variants. */
+
 import { type Chunked, forEachChunked, mapChunked, runSync } from "../../chunked.ts";
 import type { Rule, TableName } from "../../iptables/rule.ts";
 import type { RuleDump } from "../../iptables/save.ts";
@@ -7,6 +8,7 @@ import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
+import { rulesNaming } from "../../netfilter/rules-naming.ts";
 import type { ObservedBackends } from "../../nftables/backends.ts";
 import { holdsBack, mayDropTranslated, planFilterTablesChunked } from "../gate/filter-tables.ts";
 import { wantedGuardChunked, withGuardedChunked } from "../guard.ts";
@@ -180,7 +182,11 @@ export function createIptablesPlanner(
     countRules: ({ rules, backends }) =>
       countOwned(rules) + (backends === undefined ? 0 : countBackends(backends)),
     netfilterContext: (observed) => runSync(contextOf(observed)),
-    foreignRulesNaming: ({ rules }, address) => foreignRulesNaming(rules, address),
+    foreignRulesNaming({ variant, rules }, address, others = []) {
+      const own = foreignRulesNaming(rules, address);
+      const isListed = new Set(own.map((rule) => `iptables-${variant} ${rule}`));
+      return [...own, ...rulesNaming(others, address).filter((rule) => !isListed.has(rule))];
+    },
   };
 }
 

@@ -1,10 +1,12 @@
 /** Plans NAT with nftables: one table, a few fixed rules, objects as elements of its maps. */
+
 import { type Chunked, runSync } from "../../chunked.ts";
 import { type Memoizer, memory } from "../../memoize.ts";
 import type { Family } from "../../model/family.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { ObjectId } from "../../model/names.ts";
 import type { Program } from "../../model/program.ts";
+import { rulesNaming } from "../../netfilter/rules-naming.ts";
 import { linesNaming } from "../../nftables/foreign.ts";
 import {
   type FilterTablesPart,
@@ -109,7 +111,11 @@ export function createNftablesPlanner(
     },
     countRules: ({ table }) => countElements(table) + countFixedRules(table),
     netfilterContext: () => noContext,
-    foreignRulesNaming: ({ foreign }, address) => linesNaming(foreign, address),
+    foreignRulesNaming({ foreign }, address, others = []) {
+      // nft prints the rules of iptables-nft, too.
+      const unlisted = others.filter(({ place }) => place.startsWith("iptables-legacy"));
+      return [...linesNaming(foreign, address), ...rulesNaming(unlisted, address)];
+    },
   };
 }
 

@@ -47,14 +47,12 @@ export function* wantedQosChunked(
   const placed = yield* placeLimits(program);
   for (const [name, all] of placed) {
     const device = observed.get(name);
-    // The limit's own interface, or the one that would enforce it.
-    const missing = ({ limit }: PlacedLimit) =>
-      [limit.interface, name].find((needed) => !observed.has(needed));
     const limits: PlacedLimit[] = [];
-    for (const placed of all) {
-      const gone = missing(placed);
-      if (gone === undefined) limits.push(placed);
-      else homeless.set(placed.limit.id, gone);
+    for (const one of all) {
+      const { id, interface: own } = one.limit;
+      if (!observed.has(own)) homeless.set(id, own);
+      else if (device === undefined) homeless.set(id, name);
+      else limits.push(one);
     }
     if (device === undefined || limits.length === 0) continue;
     const objects = limits.map(({ limit }) => limit.id);
