@@ -6,6 +6,7 @@
  * Packets check each of them: through a FIP in both directions, an SNAT and a DNAT. If a kernel event reports the
  * change, the test does not request a pass, and the agent's timer is too slow to help.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { type DataplaneName, dataplanes, Gateway } from "../support/gateway.ts";
 import type { Target } from "../support/host-program.ts";
@@ -24,6 +25,12 @@ const set = {
   dnats: [webDnat],
 };
 const generousMs = 30_000;
+
+/**
+ * A pass can read the kernel between two commands of an obstruction, and what it finds can look like the end. The next
+ * pass follows within this time.
+ */
+const passMs = 500;
 
 /** One gateway for each dataplane, which plays one obstruction after the other. */
 export function playAll(obstructionsOf: (dataplane: DataplaneName) => readonly Obstruction[]): void {
@@ -49,9 +56,14 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
   const repairs = await repairsOf(gw);
   try {
     await strike(gw, row.commands);
+    const isSeen = async () => {
+      const isDone = !isRepaired(row) || (await repairsOf(gw)) > repairs;
+      return isDone && isAsSaid(await statusOf(gw), row) && (await isSettled(gw));
+    };
     await lookedAt(gw, row, async () => {
-      const isSeen = !isRepaired(row) || (await repairsOf(gw)) > repairs;
-      return isSeen && isAsSaid(await statusOf(gw), row) && (await isSettled(gw));
+      if (!(await isSeen())) return false;
+      await sleep(passMs);
+      return isSeen();
     });
     const found = await statusOf(gw);
     t.same(found.notReady, notReady, "what is not Ready");
