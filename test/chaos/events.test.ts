@@ -63,7 +63,11 @@ const networkDamage: readonly Damage[] = [
   },
 ];
 
-/** A change that a writer undoes repeatedly. */
+/** What a writer takes away repeatedly: of an EIP and its FIP that no other test damages, so that no repair of theirs counts. */
+const preyEip = { address: "203.0.113.14/24" };
+const preyFip = { eip: "prey", internalIp: "10.0.1.14" };
+const preyRule = "EXCLUSIVE_DNAT -d 203.0.113.14/32 -j DNAT --to-destination 10.0.1.14";
+
 interface Prey {
   readonly take: readonly string[];
   /** What the status must name. */
@@ -98,15 +102,19 @@ const manners: Readonly<Record<DataplaneName, Manner>> = {
         repaired: /rule ip nat (PRE|POST)ROUTING .*jump [DS]NAT_FILTER/,
       },
     ],
-    prey: { take: ["iptables-nft", "-t", "nat", "-D", ...dnat.split(" ")], what: dnat, path: "fips/fip" },
+    prey: {
+      take: ["iptables-nft", "-t", "nat", "-D", ...preyRule.split(" ")],
+      what: preyRule,
+      path: "fips/prey",
+    },
   },
   "iptables-legacy": {
     tells: false,
     ruleDamage: [],
     prey: {
-      take: ["ip", "address", "delete", "203.0.113.12/24", "dev", "net1"],
-      what: "203.0.113.12/24",
-      path: "eips/eip-12",
+      take: ["ip", "address", "delete", preyEip.address, "dev", "net1"],
+      what: preyEip.address,
+      path: "eips/prey",
     },
   },
   nftables: {
@@ -126,9 +134,9 @@ const manners: Readonly<Record<DataplaneName, Manner>> = {
       },
     ],
     prey: {
-      take: ["nft", "delete element ip natgw fip_in { 203.0.113.12 }"],
-      what: "fip_in { 203.0.113.12 :",
-      path: "fips/fip",
+      take: ["nft", "delete element ip natgw fip_in { 203.0.113.14 }"],
+      what: "fip_in { 203.0.113.14 :",
+      path: "fips/prey",
     },
   },
 };
@@ -246,6 +254,8 @@ for (const dataplane of dataplanes) {
 
     await t.test("a writer that undoes every repair", async (t) => {
       const { take, what, path } = prey;
+      t.equal((await gw.api.put("eips/prey", preyEip)).status, 200);
+      t.equal((await gw.api.put("fips/prey", preyFip)).status, 200);
       const undoOnce = () =>
         gw.lab.exec("gw", take).then(
           () => true,

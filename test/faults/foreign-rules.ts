@@ -802,14 +802,12 @@ function leftoversBeside(dataplane: DataplaneName): readonly Obstruction[] {
         ],
         undo: [],
         hasEvent: false,
-        isRemoved: true,
       },
       {
         what: `${variant}: the chain that marks, still called, drops again`,
         commands: [`${variant} -t mangle -A VPC_MARK -j DROP`],
         undo: [`${variant} -t mangle -D FORWARD -j VPC_MARK; ${variant} -t mangle -X VPC_MARK || true`],
         hasEvent: false,
-        isRemoved: true,
       },
       {
         what: `${variant}: another source in SNAT_FILTER`,
@@ -819,7 +817,6 @@ function leftoversBeside(dataplane: DataplaneName): readonly Obstruction[] {
         ],
         undo: [],
         hasEvent: false,
-        isRemoved: true,
       },
     ]),
     {
@@ -830,7 +827,6 @@ function leftoversBeside(dataplane: DataplaneName): readonly Obstruction[] {
       ],
       undo: [],
       hasEvent: false,
-      isRemoved: true,
     },
   ];
 }

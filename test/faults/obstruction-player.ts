@@ -95,8 +95,8 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
 }
 
 /** True if nobody but the agent undoes the change. */
-function isRepaired({ undo, isRemoved = false }: Obstruction): boolean {
-  return undo.length === 0 && !isRemoved;
+function isRepaired({ undo }: Obstruction): boolean {
+  return undo.length === 0;
 }
 
 /** How many changes by others the agent has undone. */

@@ -60,8 +60,6 @@ export interface Obstruction {
   readonly undo: readonly Command[];
   /** False if no kernel event reports the fault: then the test requests a pass. */
   readonly hasEvent: boolean;
-  /** True if the agent removes what does not belong there, which is no repair. Absent: false. */
-  readonly isRemoved?: boolean;
   /** Flows that do not work. Absent: the agent repairs the fault, or it stops nothing. */
   readonly dead?: readonly FlowName[];
   readonly notReady?: readonly string[];

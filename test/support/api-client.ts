@@ -142,10 +142,8 @@ export class ApiClient {
   }
 
   /** As Prometheus gets them. */
-  async metrics(): Promise<string> {
-    const { status, body } = await this.call<string>("GET", "/metrics");
-    if (status !== 200) throw new Error(`/metrics answered ${status}: ${JSON.stringify(body)}`);
-    return body;
+  metrics(): Promise<string> {
+    return this.#answer("GET", "/metrics");
   }
 
   /** @param series a metric with all its labels, as `/metrics` has it. 0 if there is none. */
@@ -154,15 +152,22 @@ export class ApiClient {
     return Number(line?.slice(series.length) ?? 0);
   }
 
-  async status(): Promise<StatusReply> {
-    return (await this.call<StatusReply>("GET", "/v1/status")).body;
+  status(): Promise<StatusReply> {
+    return this.#answer("GET", "/v1/status");
   }
 
-  async plan(): Promise<PlanReply> {
-    return (await this.call<PlanReply>("GET", "/v1/plan")).body;
+  plan(): Promise<PlanReply> {
+    return this.#answer("GET", "/v1/plan");
   }
 
-  async reconcile(): Promise<PassReply> {
-    return (await this.call<PassReply>("POST", "/v1/reconcile")).body;
+  reconcile(): Promise<PassReply> {
+    return this.#answer("POST", "/v1/reconcile");
+  }
+
+  /** The body of a request that must succeed. */
+  async #answer<Body>(method: "GET" | "POST", path: string): Promise<Body> {
+    const { status, body } = await this.call<Body>(method, path);
+    if (status !== 200) throw new Error(`${path} answered ${status}: ${JSON.stringify(body)}`);
+    return body;
   }
 }

@@ -3,11 +3,11 @@ import type { NetfilterDriver } from "../../agent/kernel/drivers.ts";
 import type { WalkOptions } from "../../lib/netfilter/walk.ts";
 import type { NetfilterObserved } from "../../lib/plan/netfilter/observed.ts";
 
-const nothing: NetfilterObserved = { tables: [], chains: [], foreign: [] };
+export const nobody: NetfilterObserved = { tables: [], chains: [], foreign: [] };
 
 /** A namespace without foreign rules. */
 export const nobodyElse: NetfilterDriver = {
-  observe: async () => nothing,
+  observe: async () => nobody,
   repair: async () => {},
 };
 

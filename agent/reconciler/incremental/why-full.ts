@@ -52,6 +52,7 @@ function isAtRest({ state, isClean, hasVerifiedRules, planAfter, failures, snaps
     hasVerifiedRules &&
     failures.length === 0 &&
     snapshot.unread.size === 0 &&
+    !snapshot.facts.isPreviousPresent &&
     quarantined.size === 0 &&
     (probing?.size ?? 0) === 0
   );

@@ -21,6 +21,7 @@ import { runYielding } from "../../run-yielding.ts";
 import { ArpNotifier } from "../eips/arp-notifier.ts";
 import { beginEpoch, forgetRemoved, ledgerFailures, writeAhead } from "../eips/ledger.ts";
 import { type PassRequest, quietRequest } from "../pass-request.ts";
+import type { Left } from "../retry/drift.ts";
 import { earliest, Retries, type Review } from "../retry/retries.ts";
 import type { PassFailure } from "../subsystem.ts";
 import { type Applied, joined } from "./apply-steps.ts";
@@ -39,6 +40,7 @@ interface Work {
   /** The plan on `after`: what is left to do. */
   readonly planAfter: Plan;
   readonly applied: Applied;
+  readonly review: Review;
 }
 
 export class Pass {
@@ -133,9 +135,10 @@ export class Pass {
     const applied = await this.#writer.write(planned, request, signal);
     const after = await this.#reader.readAfter(applied, before, request, signal);
     const planAfter = await this.#planner.plan(state, after);
-    const work = await this.#openAndCleanUp({ state, before, after, planAfter, applied }, request, signal);
+    const written = { state, before, after, planAfter, applied, review };
+    const work = await this.#openAndCleanUp(written, request, signal);
 
-    const result = await this.#judgeAndAnnounce(work, review, [...failures, ...work.applied.failures]);
+    const result = await this.#judgeAndAnnounce(work, [...failures, ...work.applied.failures]);
     this.#isDoubtful ||= result.repairs.length > 0;
     const isDone = isDoneBy(work.planAfter);
     for (const subsystem of subsystems) subsystem.onPassEnd?.({ isDone });
@@ -183,13 +186,13 @@ export class Pass {
     const gates = gatekeeper.gatesAfterVerifying(state, snapshot, planAfter);
     if (isSameGates(gates, gatekeeper.gatesFor(snapshot)) && !snapshot.facts.isPreviousPresent) return work;
     const plan = await this.#planner.plan(state, snapshot, { ...gates, isCleanupAllowed: true });
-    const steps = plan.steps.filter(({ phase }) => phase === "opening" || phase === "cleanup");
+    const opening = plan.steps.filter(({ phase }) => phase === "opening");
+    const review = await runYielding(this.#retries.reviewMore(work.review, cleanupOf(plan), request));
+    const steps = [...opening, ...review.due];
     const planned = { state, snapshot, plan, steps, hasOpenWork: false, isLedgerWritten: true };
     const applied = await this.#writer.write(planned, request, signal);
-    const opening = new Set(
-      steps.filter(({ phase }) => phase === "opening").map(({ subsystem }) => subsystem),
-    );
-    if (!applied.failures.some(({ stage }) => stage !== "ledger" && opening.has(stage)))
+    const opened = new Set(opening.map(({ subsystem }) => subsystem));
+    if (!applied.failures.some(({ stage }) => stage !== "ledger" && opened.has(stage)))
       gatekeeper.onOpened(gates);
     const after = await this.#reader.read(request, signal);
     return {
@@ -197,15 +200,24 @@ export class Pass {
       after,
       planAfter: await this.#planner.plan(state, after),
       applied: joined(work.applied, applied),
+      review,
     };
   }
 
+  async #leftBy({ state, after, planAfter }: Work): Promise<Left> {
+    const unread = new Set(after.unread.keys());
+    if (!after.facts.isPreviousPresent) return { changes: planAfter.changes, unread };
+    const plan = await this.#planner.plan(state, after, { isCleanupAllowed: true });
+    return { changes: plan.changes, unread };
+  }
+
   /** Judges, removes from the ledger what is gone, announces EIPs. */
-  async #judgeAndAnnounce(work: Work, review: Review, failures: readonly PassFailure[]): Promise<PassResult> {
-    const { state, before, after, planAfter, applied } = work;
+  async #judgeAndAnnounce(work: Work, failures: readonly PassFailure[]): Promise<PassResult> {
+    const { state, before, after, planAfter, applied, review } = work;
     const { store, flows, gatekeeper } = this.#deps;
     const { currentSweep: sweep } = flows;
-    const repairs = await runYielding(this.#retries.onWritten(review, applied.changes, planAfter.changes));
+    const left = await this.#leftBy(work);
+    const repairs = await runYielding(this.#retries.onWritten(review, applied.changes, left));
     const { throttled } = this.#retries;
     const verdicts = await this.#judge.judge(state, planAfter, failures, throttled);
     this.#retries.onJudged((id) => verdicts.get(id)?.programmed.holds === true);
@@ -237,6 +249,10 @@ export class Pass {
       dueInMs: this.dueInMs(state, planAfter, review.throttled),
     };
   }
+}
+
+function cleanupOf({ steps }: Plan): Plan["steps"] {
+  return steps.filter(({ phase }) => phase === "cleanup");
 }
 
 function isDoneBy(plan: Plan): boolean {

@@ -2,11 +2,11 @@
  * Distinguishes drift, which other programs cause, from desired changes, and delays repairs that another program keeps
  * undoing.
  *
- * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, or planned
- * it only after its own writes.
+ * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, planned it
+ * only after its own writes, or could not read its subsystem.
  */
 import { type Chunked, filterChunked, forEachChunked } from "../../../lib/chunked.ts";
-import type { Change } from "../../../lib/model/change.ts";
+import type { Change, SubsystemName } from "../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../lib/plan/plan.ts";
 import type { ProgramVersion } from "./program-versions.ts";
 import { type ChangeKey, keyOf, RepairThrottle, type ThrottledRepair } from "./repair-throttle.ts";
@@ -19,6 +19,14 @@ export interface DriftReview {
   readonly repairs: readonly Change[];
 }
 
+/** What a pass leaves to the next one. */
+export interface Left {
+  /** What is still to do. */
+  readonly changes: readonly Change[];
+  /** The subsystems that could not be read: what is to do there is unknown. */
+  readonly unread: ReadonlySet<SubsystemName>;
+}
+
 const nothingThrottled: ReadonlySet<ChangeKey> = new Set();
 
 export class Drift {
@@ -27,6 +35,7 @@ export class Drift {
   #version: ProgramVersion | undefined;
   /** Changes that this pass left undone. If they are planned again, that is a retry and no drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
+  #unread: ReadonlySet<SubsystemName> = new Set();
 
   /**
    * In parts.
@@ -41,10 +50,11 @@ export class Drift {
   ): Chunked<DriftReview> {
     // A write changes what is desired: then everything is done at once, even if another program undoes it.
     if (version !== this.#version) return { due: steps, throttled: nothingThrottled, repairs: [] };
-    const changes = steps.flatMap((step) => step.changes);
+    const changes = changesOf(steps);
     const throttled = isRetry ? nothingThrottled : yield* this.#throttle.throttled(changes, nowMs);
     const due = yield* withoutThrottled(steps, throttled);
-    const written = due === steps ? changes : due.flatMap((step) => step.changes);
+    const known = this.#unread.size === 0 ? due : due.filter(({ subsystem }) => !this.#unread.has(subsystem));
+    const written = known === steps ? changes : changesOf(known);
     const repairs =
       this.#unfinished.size === 0
         ? written
@@ -56,28 +66,28 @@ export class Drift {
    * The pass has written for the last time.
    *
    * @param done what the pass wrote
-   * @param left what is still to do after it
    * @returns the repairs that were written; in parts
    */
   *onWritten(
     version: ProgramVersion,
     { repairs, throttled }: DriftReview,
     done: readonly Change[],
-    left: readonly Change[],
+    left: Left,
     nowMs: number,
   ): Chunked<readonly Change[]> {
     const isDone = new Set<ChangeKey>();
-    if (repairs.length + left.length > 0)
+    if (repairs.length + left.changes.length > 0)
       yield* forEachChunked(done, lookedAtOnce, (change) => isDone.add(keyOf(change)));
     const repaired = yield* filterChunked(repairs, lookedAtOnce, (repair) => isDone.has(keyOf(repair)));
     yield* this.#throttle.record(repaired, nowMs);
     const unfinished = new Set<ChangeKey>();
-    yield* forEachChunked(left, lookedAtOnce, (change) => {
+    yield* forEachChunked(left.changes, lookedAtOnce, (change) => {
       const key = keyOf(change);
       if (!isDone.has(key) && !throttled.has(key)) unfinished.add(key);
     });
     this.#version = version;
     this.#unfinished = unfinished;
+    this.#unread = left.unread;
     return repaired;
   }
 
@@ -93,6 +103,10 @@ export class Drift {
   dueInMs(throttled: ReadonlySet<ChangeKey>, nowMs: number): number | undefined {
     return this.#throttle.dueInMs(throttled, nowMs);
   }
+}
+
+function changesOf(steps: readonly PlannedStep[]): readonly Change[] {
+  return steps.flatMap(({ changes }) => changes);
 }
 
 /** A throttled change in the same transaction as a due one is applied too, since it costs nothing more. */

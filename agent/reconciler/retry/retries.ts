@@ -10,7 +10,7 @@ import type { Plan, PlannedStep } from "../../../lib/plan/plan.ts";
 import type { State } from "../../../lib/state/state.ts";
 import type { PassRequest } from "../pass-request.ts";
 import type { PassFailure } from "../subsystem.ts";
-import { Drift, type DriftReview } from "./drift.ts";
+import { Drift, type DriftReview, type Left } from "./drift.ts";
 import { PassRetry } from "./pass-retry.ts";
 import { type ProgramInput, type ProgramVersion, ProgramVersions } from "./program-versions.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -61,11 +61,35 @@ export class Retries {
   }
 
   /**
-   * The pass has written for the last time: `done` was written, `left` is still to do.
+   * The same for steps that are planned only after others were written.
+   *
+   * @returns `due`: of `steps` only; the rest: of both reviews. In parts
+   */
+  *reviewMore(
+    before: Review,
+    steps: readonly PlannedStep[],
+    { isRetry = false }: Pick<PassRequest, "isRetry">,
+  ): Chunked<Review> {
+    const { due, throttled, repairs } = yield* this.#drift.review(
+      before.version,
+      steps,
+      this.#nowMs(),
+      isRetry,
+    );
+    return {
+      ...before,
+      due,
+      throttled: before.throttled.union(throttled),
+      repairs: [...before.repairs, ...repairs],
+    };
+  }
+
+  /**
+   * The pass has written for the last time: `done`.
    *
    * @returns what of `done` repaired drift; in parts
    */
-  onWritten(review: Review, done: Plan["changes"], left: Plan["changes"]): Chunked<readonly Change[]> {
+  onWritten(review: Review, done: Plan["changes"], left: Left): Chunked<readonly Change[]> {
     return this.#drift.onWritten(review.version, review, done, left, this.#nowMs());
   }
 

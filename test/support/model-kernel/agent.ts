@@ -24,9 +24,9 @@ import { objectsOf } from "../../../lib/state/desired.ts";
 import type { State, StateChange } from "../../../lib/state/state.ts";
 import { nothingCounted } from "../accounting.ts";
 import { apiGuardInPlace, noApi } from "../api-guard.ts";
-import { nobodyElse } from "../netfilter.ts";
+import { nobody, nobodyElse } from "../netfilter.ts";
 import { nothingLimited } from "../qos.ts";
-import { modelDataplane } from "./dataplanes.ts";
+import { modelDataplane, previousNftables } from "./dataplanes.ts";
 import type { ModelKernel } from "./kernel.ts";
 import { Life } from "./life.ts";
 import { hosts, interfaces, ip } from "./universe.ts";
@@ -94,8 +94,8 @@ export class ModelAgent {
     this.#reconciler = new Reconciler({
       store: this.#store(),
       dataplane: modelDataplane(kernel, this.life, () => clock.bootMs()),
-      previousDataplanes: () => [],
-      netfilter: nobodyElse,
+      previousDataplanes: () => [previousNftables(kernel)],
+      netfilter: { ...nobodyElse, observe: async () => ({ ...nobody, leftovers: [...kernel.leftovers] }) },
       qos: nothingLimited,
       accounting: nothingCounted,
       apiGuard: apiGuardInPlace,

@@ -1,6 +1,6 @@
 /** The real driver and planner of a dataplane on a model kernel. */
 
-import type { ImportableDataplane } from "../../../agent/kernel/drivers.ts";
+import type { ImportableDataplane, PreviousDataplane } from "../../../agent/kernel/drivers.ts";
 import type { RuleAppender } from "../../../agent/kernel/iptables/append-by-example.ts";
 import { createIptablesDriver } from "../../../agent/kernel/iptables/driver.ts";
 import { createNftablesDriver } from "../../../agent/kernel/nftables/driver.ts";
@@ -14,6 +14,7 @@ import { GatewayError } from "../../../lib/model/errors.ts";
 import { ipv4 } from "../../../lib/model/ipv4.ts";
 import { createIptablesPlanner } from "../../../lib/plan/iptables/planner.ts";
 import { createNftablesPlanner } from "../../../lib/plan/nftables/planner.ts";
+import { nftablesRemoval } from "../../../lib/plan/nftables/removal.ts";
 import type { ModelKernel } from "./kernel.ts";
 import type { Life } from "./life.ts";
 import { ModelNetlink } from "./nft-netlink.ts";
@@ -81,5 +82,18 @@ function runOn(kernel: ModelKernel, life: Life): Run {
         details: { ending: "exited", exitCode: output.exitCode },
       });
     return output;
+  };
+}
+
+/** What an earlier agent of the dataplane nftables left. Whatever the agent removes of it is all of it. */
+export function previousNftables({ leftovers }: ModelKernel): PreviousDataplane {
+  return {
+    name: "nftables",
+    planner: nftablesRemoval,
+    observe: async () => new Set(leftovers),
+    async write() {
+      leftovers.clear();
+      return { kind: "done" };
+    },
   };
 }

@@ -66,6 +66,8 @@ export class ModelKernel {
   readonly filterTables = new FilterTables();
   /** Empty if there is no nft, and with the dataplane nftables. */
   readonly backends = new ModelBackends();
+  /** Tables of a dataplane that is not in use, by name. */
+  readonly leftovers = new Set<string>();
   readonly network = new Network([interfaces.vpc, interfaces.external]);
   readonly tracer: Tracer;
   readonly faults = new Set<Fault>();

@@ -13,7 +13,7 @@ function base(compileContext = {}, more = {}): PassResult {
     isClean: true,
     hasVerifiedRules: true,
     failures: [],
-    snapshot: { unread: new Map() },
+    snapshot: { unread: new Map(), facts: { isPreviousPresent: false } },
     planAfter: {
       context: { addressConflicts: new Map() },
       compileContext: { quarantined: new Map(), probing: new Set(), ...compileContext },
@@ -46,6 +46,7 @@ t.test("everything else does", async (t) => {
     base({}, { hasVerifiedRules: false }),
     base({}, { failures: [{ stage: "rule" }] }),
     base({}, { snapshot: { unread: new Map([["rule", new Error()]]) } }),
+    base({}, { snapshot: { unread: new Map(), facts: { isPreviousPresent: true } } }),
   ];
   for (const last of unfinished) t.match(whyFull(write, last, written), "the last pass left something");
 });

@@ -1,5 +1,6 @@
 /** A full pass over the model kernel, where parts of it cannot be done, or a tool lies. */
 import t from "tap";
+import { maxQuickRepairs } from "../../../../../agent/reconciler/retry/repair-throttle.ts";
 import { leaveOut, pass, playOneFip } from "../../../../support/model-kernel/one-fip.ts";
 
 t.test("while the disk is full, an address is repaired, and one that the ledger lacks waits", async (t) => {
@@ -42,3 +43,48 @@ for (const dataplane of ["nft", "legacy", "legacy without nft"] as const)
       t.equal(held(), 1);
     },
   );
+
+t.test("leftovers of another dataplane are drift, unless they were there before", async (t) => {
+  const player = await playOneFip(t, "legacy");
+  const { kernel } = player;
+  const { leftovers } = kernel;
+  const text = "table ip natgw";
+  const leave = async () => {
+    leftovers.add("natgw");
+    await player.play([pass]);
+    return player.agent.findings;
+  };
+  for (let times = 0; times <= maxQuickRepairs; times++) {
+    t.match(await leave(), { repairs: [{ action: "remove", text }], changes: [{ text }] });
+    t.notOk(leftovers.has("natgw"));
+  }
+  const throttled = { changes: [], repairs: [], throttled: [{ change: { text } }], isClean: true };
+  t.match(await leave(), throttled, "somebody makes them again and again");
+  t.ok(leftovers.has("natgw"));
+  const [due = 0] = [player.agent.findings?.dueInMs];
+  t.ok(due > 0 && due <= 500, "it is removed at the next time");
+  await player.agent.reconcile();
+  t.notOk(leftovers.has("natgw"), "and at once when somebody asks for it");
+
+  await player.play([{ do: "kill" }]);
+  kernel.faults.add("save-fails");
+  await leave();
+  t.ok(leftovers.has("natgw"), "the rules were not read");
+  await player.play([pass]);
+  t.notOk(leftovers.has("natgw"));
+  t.strictSame(player.agent.findings?.repairs, [], "an earlier agent may have left them");
+
+  await player.play([{ do: "kill" }]);
+  await player.play([{ do: "stray rule", chain: "SHARED_SNAT", rule: "-s 192.0.2.1/32 -j RETURN" }]);
+  const willing = kernel.command.bind(kernel);
+  kernel.command = (argv, options) =>
+    argv[0]?.endsWith("-restore")
+      ? { exitCode: 4, stdout: "", stderr: "Resource busy" }
+      : willing(argv, options);
+  await leave();
+  t.ok(leftovers.has("natgw"), "the rules were not repaired");
+  kernel.command = willing;
+  await player.play([pass]);
+  t.notOk(leftovers.has("natgw"));
+  t.strictSame(player.agent.findings?.repairs, []);
+});

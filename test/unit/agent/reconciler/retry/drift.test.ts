@@ -3,7 +3,7 @@ import t from "tap";
 import { Drift } from "../../../../../agent/reconciler/retry/drift.ts";
 import { keyOf, maxQuickRepairs } from "../../../../../agent/reconciler/retry/repair-throttle.ts";
 import { runSync } from "../../../../../lib/chunked.ts";
-import type { Change } from "../../../../../lib/model/change.ts";
+import type { Change, SubsystemName } from "../../../../../lib/model/change.ts";
 import type { PlannedStep } from "../../../../../lib/plan/plan.ts";
 
 const rule = (text: string): Change => ({ action: "add", subsystem: "rule", text });
@@ -28,7 +28,8 @@ const [x, y] = [rule("-A X"), rule("-A Y")];
 const nothing = steps([]);
 
 /**
- * One pass that plans `planned`, writes everything except `refused`, and then reads `planAfter`.
+ * One pass that plans `planned`, writes everything except `refused`, and then reads everything except `unread`: there it
+ * plans `planAfter`.
  * @returns the review of its plan
  */
 function pass(
@@ -37,10 +38,11 @@ function pass(
   planned: readonly PlannedStep[],
   planAfter: readonly PlannedStep[],
   refused: readonly Change[] = [],
+  unread: ReadonlySet<SubsystemName> = new Set(),
 ) {
   const review = runSync(drift.review(version, planned, 0, false));
   const done = changesOf(review.due).filter((change) => !refused.includes(change));
-  runSync(drift.onWritten(version, review, done, changesOf(planAfter), 0));
+  runSync(drift.onWritten(version, review, done, { changes: changesOf(planAfter), unread }, 0));
   return review;
 }
 
@@ -57,6 +59,14 @@ t.test("drift is an applied change that was undone, not a newly desired one", as
   t.strictSame(pass(drift, 1, steps([x, y]), nothing).repairs, []);
   t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [x]);
   t.strictSame(pass(drift, 2, steps([x]), nothing).repairs, [], "asked for anew");
+});
+
+t.test("what was missing where nothing could be read is not drift", async (t) => {
+  const drift = new Drift();
+  pass(drift, 1, nothing, nothing, [], new Set(["rule"]));
+  const a = address("A");
+  t.strictSame(pass(drift, 1, steps([x], [a]), nothing).repairs, [a]);
+  t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [x], "now it was read");
 });
 
 t.test("a change undone before it was read back is also drift", async (t) => {
@@ -93,7 +103,7 @@ t.test("whoever asks for a pass does not wait for a throttled repair, which stay
   const review = runSync(drift.review(1, steps([x]), 0, true));
   t.strictSame([changesOf(review.due), review.repairs], [[x], [x]]);
   t.equal(review.throttled.size, 0);
-  runSync(drift.onWritten(1, review, [x], [], 0));
+  runSync(drift.onWritten(1, review, [x], { changes: [], unread: new Set() }, 0));
   t.match(drift.throttled(0), [{ change: x, repairs: maxQuickRepairs + 2 }], "it counts as a repair");
   t.strictSame(changesOf(pass(drift, 1, steps([x]), nothing).due), [], "the next one waits");
 });
@@ -101,7 +111,7 @@ t.test("whoever asks for a pass does not wait for a throttled repair, which stay
 t.test("a throttled repair stays throttled while it is undone", async (t) => {
   const drift = throttled(steps([x]));
   const review = runSync(drift.review(1, steps([x]), 0, false));
-  runSync(drift.onWritten(1, review, [], [x], 0));
+  runSync(drift.onWritten(1, review, [], { changes: [x], unread: new Set() }, 0));
   t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [], "it waits");
   const later = runSync(drift.review(1, steps([x]), 10_000, false));
   t.strictSame(later.repairs, [x], "and is a repair once its time has come");

@@ -21,7 +21,7 @@ function pass(
 ) {
   const review = runSync(retries.review(input(revision), planned, { isRetry }));
   const done = review.due.flatMap(({ changes }) => changes);
-  const repairs = runSync(retries.onWritten(review, done, left));
+  const repairs = runSync(retries.onWritten(review, done, { changes: left, unread: new Set() }));
   retries.onPassEnd(review, { failures: [], planAfter: { changes: left }, isClean: left.length === 0 });
   return { ...review, repairs };
 }
