@@ -1,5 +1,5 @@
 /** The file of the audit log: one JSON object per line, rotated once, so that two files of bounded size exist. */
-import { open, rename } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { AppendFile, type OpenAppendFile } from "../store/append-file.ts";
 
 export class AuditFile {
@@ -51,19 +51,7 @@ export class AuditFile {
     if (before !== undefined && (await before.isInPlace())) return before;
     await this.close();
     this.#file = await AppendFile.open(this.path, this.#open);
-    const { length } = this.#file;
-    this.#isTorn = length > 0 && !(await endsWithLine(this.path, length));
+    this.#isTorn = !(await this.#file.endsWithLine());
     return this.#file;
-  }
-}
-
-async function endsWithLine(path: string, length: number): Promise<boolean> {
-  const handle = await open(path, "r");
-  try {
-    const last = Buffer.alloc(1);
-    await handle.read(last, 0, 1, length - 1);
-    return last.toString() === "\n";
-  } finally {
-    await handle.close();
   }
 }

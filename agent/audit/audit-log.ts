@@ -113,7 +113,8 @@ export class AuditLog {
       const lines = this.#queue;
       this.#queue = [];
       this.#queued = 0;
-      const gap = this.#lost === 0 ? "" : `${JSON.stringify({ time: this.#time(), lost: this.#lost })}\n`;
+      const lost = this.#lost;
+      const gap = lost === 0 ? "" : `${JSON.stringify({ time: this.#time(), lost })}\n`;
       try {
         await this.#file.append(gap + lines.join(""));
       } catch (error) {
@@ -121,7 +122,8 @@ export class AuditLog {
         this.#lose(lines.length, "disk");
         continue;
       }
-      this.#lost = 0;
+      // More may have been lost meanwhile.
+      this.#lost -= lost;
       this.#options.onWritten(lines.length);
       if (this.#failure !== undefined) this.#options.log.info({}, "the audit log is written again");
       this.#failure = undefined;

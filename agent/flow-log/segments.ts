@@ -2,10 +2,11 @@
  * The log on disk: a ring of files, each named by the time of its creation. Written by one process; read at any time,
  * also while it is written.
  */
-import { readdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { makeDirectories } from "../make-directories.ts";
-import { AppendFile } from "../store/append-file.ts";
+import { AppendFile, type OpenAppendFile } from "../store/append-file.ts";
+import { statOf } from "../store/file-id.ts";
 import type { LineSink } from "./line-buffer.ts";
 
 export interface Segment {
@@ -31,20 +32,26 @@ export async function listSegments(directory: string): Promise<readonly Segment[
     .map((name) => ({ path: join(directory, name), fromMs: Number(namePattern.exec(name)?.[1]) }));
 }
 
-/** Writes at most `maxBytes` in all. */
+/** Writes at most `maxBytes` in all. Goes on in the newest file, whoever wrote it, so that there are never many small ones. */
 export class SegmentSink implements LineSink {
   readonly #directory: string;
   readonly #segmentBytes: number;
   readonly #maxBytes: number;
   readonly #wallMs: () => number;
+  readonly #open: OpenAppendFile | undefined;
   #file: AppendFile | undefined;
-  #last = { ms: 0, count: 0 };
+  #path: string | undefined;
+  /** The last line was cut short: another begins with a new line. */
+  #isTorn = false;
+  /** The last file that refused a write, and not because the disk is full: the next one goes elsewhere. */
+  #unwritable: string | undefined;
 
-  constructor(directory: string, maxBytes: number, wallMs: () => number) {
+  constructor(directory: string, maxBytes: number, wallMs: () => number, openFile?: OpenAppendFile) {
     this.#directory = directory;
     this.#maxBytes = maxBytes;
     this.#segmentBytes = Math.floor(maxBytes / segmentCount);
     this.#wallMs = wallMs;
+    this.#open = openFile;
   }
 
   async write(bytes: Buffer): Promise<void> {
@@ -52,12 +59,13 @@ export class SegmentSink implements LineSink {
       for (let from = 0; from < bytes.length; ) {
         const file = await this.#roomy();
         const to = endOfLines(bytes, from, this.#segmentBytes - file.length);
-        await file.append(bytes.subarray(from, to));
+        const lines = bytes.subarray(from, to);
+        await file.append(this.#isTorn ? Buffer.concat([Buffer.from("\n"), lines]) : lines);
+        this.#isTorn = false;
         from = to;
       }
     } catch (error) {
-      // The last line may be torn: the next one goes into another file.
-      await this.close();
+      await this.#onFailed(error);
       throw error;
     }
   }
@@ -68,41 +76,85 @@ export class SegmentSink implements LineSink {
     await file?.close();
   }
 
+  async #onFailed(error: unknown): Promise<void> {
+    const [file, path] = [this.#file, this.#path];
+    await this.close();
+    if (file === undefined || path === undefined || isOutOfSpace(error)) return;
+    this.#unwritable = path;
+    if (file.length === 0) await rm(path, { force: true }).catch(() => undefined);
+  }
+
   async #roomy(): Promise<AppendFile> {
     const file = this.#file;
     if (file !== undefined && file.length < this.#segmentBytes && (await file.isInPlace())) return file;
     await this.close();
     await makeDirectories(this.#directory, 0o700);
-    await this.#makeRoom();
-    this.#file = await AppendFile.open(join(this.#directory, this.#nextName()));
-    return this.#file;
+    const segments = await withSizes(await listSegments(this.#directory));
+    const last = segments.at(-1);
+    const hasRoom = last !== undefined && last.size < this.#segmentBytes && last.path !== this.#unwritable;
+    await this.#makeRoom(hasRoom ? segments.slice(0, -1) : segments);
+    const reopened = hasRoom ? await this.#openAt(last.path).catch(() => undefined) : undefined;
+    return reopened ?? (await this.#openAt(join(this.#directory, nameAfter(last, this.#wallMs()))));
   }
 
-  async #makeRoom(): Promise<void> {
-    const segments = await listSegments(this.#directory);
-    const sizes = await Promise.all(
-      segments.map(({ path }) =>
-        stat(path).then(
-          ({ size }) => size,
-          () => 0,
-        ),
-      ),
-    );
-    let total = sizes.reduce((sum, size) => sum + size, 0);
-    for (const [index, { path }] of segments.entries()) {
+  async #openAt(path: string): Promise<AppendFile> {
+    const file = await AppendFile.open(path, this.#open);
+    try {
+      this.#isTorn = !(await file.endsWithLine());
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    this.#file = file;
+    this.#path = path;
+    return file;
+  }
+
+  /** For one more file besides `segments`. */
+  async #makeRoom(segments: readonly SizedSegment[]): Promise<void> {
+    let total = segments.reduce((sum, { size }) => sum + size, 0);
+    for (const { path, size } of segments) {
       if (total + this.#segmentBytes <= this.#maxBytes) break;
       await rm(path, { force: true });
-      total -= sizes[index] ?? 0;
+      total -= size;
     }
   }
-
-  /** Names never repeat and are in order, also if the clock goes back. */
-  #nextName(): string {
-    const ms = Math.max(this.#wallMs(), this.#last.ms);
-    this.#last = { ms, count: this.#last.count + 1 };
-    return `flows-${String(ms).padStart(13, "0")}-${String(this.#last.count).padStart(6, "0")}.jsonl`;
-  }
 }
+
+interface SizedSegment extends Segment {
+  /** In bytes. */
+  readonly size: number;
+}
+
+/** Those that are files. */
+async function withSizes(segments: readonly Segment[]): Promise<readonly SizedSegment[]> {
+  const all = await Promise.all(
+    segments.map(async (one) => {
+      const found = await statOf(one.path);
+      return found?.isFile() ? { ...one, size: Number(found.size) } : undefined;
+    }),
+  );
+  return all.filter((one) => one !== undefined);
+}
+
+function isOutOfSpace(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
+/** Names never repeat and are in order, also if the clock goes back. */
+function nameAfter(last: Segment | undefined, wallMs: number): string {
+  if (last === undefined || wallMs > last.fromMs) return nameOf(wallMs, 0);
+  const count = Number(namePattern.exec(basename(last.path))?.[2]) + 1;
+  return count < maxCount ? nameOf(last.fromMs, count) : nameOf(last.fromMs + 1, 0);
+}
+
+/** @param count of files with the same time before it */
+function nameOf(ms: number, count: number): string {
+  return `flows-${String(ms).padStart(13, "0")}-${String(count).padStart(6, "0")}.jsonl`;
+}
+
+const maxCount = 1_000_000;
 
 /** Where the last line ends that still fits into `room`; at least one line. */
 function endOfLines(bytes: Buffer, from: number, room: number): number {

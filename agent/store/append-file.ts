@@ -42,6 +42,19 @@ export class AppendFile {
     return this.#length;
   }
 
+  /** False if its last line was cut short. */
+  async endsWithLine(): Promise<boolean> {
+    if (this.#length === 0) return true;
+    const handle = await open(this.#path, "r");
+    try {
+      const last = Buffer.alloc(1);
+      await handle.read(last, 0, 1, this.#length - 1);
+      return last.toString() === "\n";
+    } finally {
+      await handle.close();
+    }
+  }
+
   /** False if another program moved or removed the file: nobody would look for what is written now. */
   async isInPlace(): Promise<boolean> {
     const there = await statOf(this.#path);

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 import { AuditLog } from "../../../../agent/audit/audit-log.ts";
 import type { AppendHandle, OpenAppendFile } from "../../../../agent/store/append-file.ts";
@@ -175,10 +176,13 @@ t.test("a disk that hangs: what waits is bounded, and nobody waits for it", asyn
     });
   const { audit, append, numbers, counts } = make(64 * 1024 * 1024, openFile);
   append(0, 1);
+  await nextTurn();
   while (counts.queue === 0) append(1, 100, { text: "x".repeat(10_000) });
   t.same(await numbers(), [], "a read does not hang");
   await audit.stop();
   release();
   await audit.stop();
   t.ok(counts.written > 50 && counts.queue > 0);
+  const gaps = (await numbers()).filter((one) => String(one).startsWith("lost"));
+  t.same(gaps, [`lost ${counts.queue}`], "what the queue lost while the disk hung is in the file");
 });

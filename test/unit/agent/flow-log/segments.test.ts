@@ -1,9 +1,22 @@
 /** The ring of files: bounded, in order, searched by time, and robust against what happens to files. */
-import { appendFile, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { searchLog, searchLostEnds } from "../../../../agent/flow-log/search.ts";
 import { listSegments, SegmentSink } from "../../../../agent/flow-log/segments.ts";
+import type { AppendHandle, OpenAppendFile } from "../../../../agent/store/append-file.ts";
 import { encodeRecord, type SessionRecord } from "../../../../lib/flow-log/records.ts";
 import type { WhoQuery } from "../../../../lib/flow-log/who.ts";
 import { ip } from "../../../support/conntrack-samples.ts";
@@ -91,15 +104,15 @@ t.test("who had a port, at a time and lately", async (t) => {
 
 t.test("files of an earlier process, torn lines, and lines of nobody", async (t) => {
   const path = directory();
-  await write(path, 0, 100, 1 << 20);
+  await write(path, 0, 100, 4 << 20);
   const [first] = await listSegments(path);
   await appendFile(first?.path ?? "", encodeRecord(session(107)).slice(0, 50));
-  await write(path, 200, 300, 1 << 20);
-  t.equal((await listSegments(path)).length, 2);
+  await write(path, 200, 300, 4 << 20);
+  t.equal((await listSegments(path)).length, 1, "it goes on in the newest file");
   await writeFile(join(path, "flows-notes.txt"), encodeRecord(session(507)));
   t.strictSame(ports(await who(path, {})), [7, 207]);
   await appendFile(first?.path ?? "", `\n${"x".repeat(3 << 20)}\n${encodeRecord(session(107))}`);
-  t.strictSame(ports(await who(path, {})), [7, 107, 207], "after megabytes without a line");
+  t.strictSame(ports(await who(path, {})), [7, 207, 107], "after megabytes without a line");
 });
 
 t.test("gaps after the time are told, earlier ones are not", async (t) => {
@@ -120,7 +133,6 @@ t.test("gaps after the time are told, earlier ones are not", async (t) => {
 t.test("a removed directory or file is made again", async (t) => {
   const path = directory();
   const sink = new SegmentSink(path, 1 << 20, () => begin);
-  const line = (index: number) => Buffer.from(encodeRecord(session(index)));
   await sink.write(line(7));
   await rm(path, { recursive: true });
   await sink.write(line(107));
@@ -147,4 +159,99 @@ t.test("flows whose end was lost are found by their begin, in files from before,
   const query: WhoQuery = { eip, port: 7, protocol: undefined, atMs: begin + 200_000 };
   t.match(await searchLostEnds(path, query, [], none), [{ port: 7, end: null, endLost: true }]);
   t.same(ports(await who(path, { atMs: begin + 100_000 })), [107], "no begin is an answer of the log itself");
+});
+
+const line = (index: number) => Buffer.from(encodeRecord(session(index)));
+
+/** Files whose writes fail while there is an error. */
+function onFaultyDisk() {
+  const disk: { error: NodeJS.ErrnoException | undefined } = { error: undefined };
+  const openFile: OpenAppendFile = async (path, flags, mode) => {
+    const file = await open(path, flags, mode);
+    return {
+      stat: file.stat.bind(file),
+      close: () => file.close(),
+      async write(bytes: Buffer, at: number) {
+        if (disk.error === undefined) return file.write(bytes, at);
+        // A full disk takes a part of a line, a broken one nothing.
+        if (disk.error.code === "ENOSPC" && at === 0) return file.write(bytes, at, 10);
+        throw disk.error;
+      },
+    } as AppendHandle;
+  };
+  return { disk, openFile };
+}
+
+for (const code of ["ENOSPC", "EIO"])
+  t.test(`a disk that answers ${code} again and again leaves no crowd of files`, async (t) => {
+    const path = directory();
+    const { disk, openFile } = onFaultyDisk();
+    let nowMs = begin;
+    const sink = new SegmentSink(path, 1 << 20, () => nowMs++, openFile);
+    await sink.write(line(7));
+    disk.error = Object.assign(new Error(code), { code });
+    for (let times = 0; times < 50; times++) await t.rejects(sink.write(line(107)), { code });
+    disk.error = undefined;
+    await sink.write(line(207));
+    await sink.close();
+    t.strictSame(ports(await who(path, {})), [7, 207]);
+    t.equal((await readdir(path)).length, 1);
+  });
+
+t.test("an agent that starts again and again makes no file each time", async (t) => {
+  const path = directory();
+  for (let index = 0; index < 50; index += 10) await write(path, index, index + 10, 1 << 20);
+  t.equal((await readdir(path)).length, 1);
+  t.strictSame(ports(await who(path, {})), [7]);
+});
+
+t.test("a directory or a link in the place of a file is left alone", async (t) => {
+  const path = directory();
+  await write(path, 0, 10, 1 << 20);
+  await mkdir(join(path, `flows-${begin + 1_000}-000000.jsonl`));
+  await write(path, 100, 110, 1 << 20);
+  t.equal((await readdir(path)).length, 2);
+  const elsewhere = join(path, "elsewhere");
+  await writeFile(elsewhere, "");
+  await symlink(elsewhere, join(path, `flows-${begin + 2_000}-000000.jsonl`));
+  await write(path, 200, 210, 1 << 20);
+  t.equal((await readdir(path)).length, 5);
+  t.equal(await readFile(elsewhere, "utf8"), "");
+  t.strictSame(ports(await who(path, {})), [7, 107, 207]);
+});
+
+t.test("the oldest files go first, also if the clock was set back between two processes", async (t) => {
+  const path = directory();
+  const maxBytes = 64 << 10;
+  const writeAt = async (wallMs: number, from: number) => {
+    const sink = new SegmentSink(path, maxBytes, () => wallMs);
+    for (let index = from; index < from + 200; index++) await sink.write(line(index));
+    await sink.close();
+  };
+  const yearMs = 365 * 86_400_000;
+  await writeAt(begin + yearMs, 0);
+  await writeAt(begin, 200);
+  const texts = await Promise.all((await listSegments(path)).map((one) => readFile(one.path, "utf8")));
+  const indexes = texts.flatMap((text) =>
+    text
+      .split("\n")
+      .filter(Boolean)
+      .map((one) => JSON.parse(one).original.sport),
+  );
+  t.ok(indexes.length < 200);
+  t.strictSame(
+    indexes,
+    Array.from({ length: indexes.length }, (_, at) => 400 - indexes.length + at),
+  );
+});
+
+t.test("a million files of one millisecond", async (t) => {
+  const path = directory();
+  await write(path, 0, 10, 1 << 20);
+  const [first] = await listSegments(path);
+  const full = join(path, `flows-${begin}-999999.jsonl`);
+  await rename(first?.path ?? "", full);
+  await truncate(full, 1 << 16);
+  await write(path, 0, 10, 1 << 20);
+  t.match(await listSegments(path), [{ path: full }, { fromMs: begin + 1 }]);
 });
