@@ -31,6 +31,8 @@ export interface AuditLogOptions {
 const maxQueued = 1024 * 1024;
 /** Of a record of ours: an object in it has values. */
 const deepest = 3;
+/** Records that are too old and are passed over: after the clock was set back, newer ones come before them. */
+const maxOlder = 10_000;
 /** How long a stop waits for the disk. */
 const stopMs = 2_000;
 
@@ -73,6 +75,7 @@ export class AuditLog {
   async read(limit: number, sinceMs: number): Promise<readonly AuditRecord[]> {
     await this.#settled();
     const found: AuditRecord[] = [];
+    let older = 0;
     const handles = await this.#openAll();
     try {
       for (const handle of handles) {
@@ -80,8 +83,9 @@ export class AuditLog {
           for (const line of lines) {
             const record = parse(line);
             if (record === undefined) continue;
-            if (found.length === limit || Date.parse(record.time) < sinceMs) return found.reverse();
-            found.push(record);
+            if (found.length === limit || older > maxOlder) return found.reverse();
+            if (Date.parse(record.time) < sinceMs) older += 1;
+            else found.push(record);
           }
         }
       }

@@ -61,6 +61,19 @@ t.test("the last records, the oldest first", async (t) => {
   await audit.stop();
 });
 
+t.test("records of a time are found although the clock was set back later", async (t) => {
+  const { audit, append, numbers } = make(64 << 20);
+  append(50, 60);
+  append(0, 20);
+  t.same(await numbers(1_000, 55_000), range(55, 60));
+  for (let older = 0; older <= 10_000; older += 20) {
+    append(0, 20);
+    await numbers(1);
+  }
+  t.same(await numbers(1_000, 55_000), [], "not among more than 10,000 older ones");
+  await audit.stop();
+});
+
 t.test("two files of half the size; the rest is forgotten", async (t) => {
   const { append, numbers, path, counts } = make(20_000);
   for (let from = 0; from < 1_000; from += 10) {
