@@ -85,9 +85,10 @@ export class Drift {
       const key = keyOf(change);
       if (!isDone.has(key) && !throttled.has(key)) unfinished.add(key);
     });
+    // What an earlier pass of this version has read was as desired then.
+    this.#unread = version === this.#version ? left.unread.intersection(this.#unread) : left.unread;
     this.#version = version;
     this.#unfinished = unfinished;
-    this.#unread = left.unread;
     return repaired;
   }
 
