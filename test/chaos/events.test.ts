@@ -63,11 +63,12 @@ const networkDamage: readonly Damage[] = [
   },
 ];
 
-/** What a writer takes away repeatedly: of an EIP and its FIP that no other test damages, so that no repair of theirs counts. */
+/** An EIP and a FIP that nothing else here damages: only repairs of what the writer takes count in its fight. */
 const preyEip = { address: "203.0.113.14/24" };
 const preyFip = { eip: "prey", internalIp: "10.0.1.14" };
 const preyRule = "EXCLUSIVE_DNAT -d 203.0.113.14/32 -j DNAT --to-destination 10.0.1.14";
 
+/** A change that a writer undoes repeatedly. */
 interface Prey {
   readonly take: readonly string[];
   /** What the status must name. */

@@ -143,9 +143,19 @@ for (const dataplane of dataplanes) {
       const stream = await outside.open(tcp("203.0.113.10"));
       for (const { what, subsystem, strike } of harmsTo(gw)) {
         const before = await driftOf(gw, subsystem);
-        await strike();
-        await until(`${what} to be counted`, async () => (await driftOf(gw, subsystem)) > before, 30_000);
-        await until(`${what} to be repaired`, async () => (await gw.api.plan()).changes.length === 0, 30_000);
+        const isCounted = async () => (await driftOf(gw, subsystem)) > before;
+        // What changes while a pass reads and writes can look like an effect of its own writes, which is no drift.
+        for (let strikes = 0; strikes < 5 && !(await isCounted()); strikes++) {
+          await strike();
+          await until(
+            `${what} to be repaired`,
+            async () => (await gw.api.plan()).changes.length === 0,
+            30_000,
+          );
+          // The pass that repaired it ends before this one begins.
+          await gw.api.reconcile();
+        }
+        t.ok(await isCounted(), `${what} is counted`);
         t.comment(what);
         await expectWhole(t);
         t.ok(await stream.advance(20_000), "a live flow goes on");
