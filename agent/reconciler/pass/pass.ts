@@ -204,6 +204,7 @@ export class Pass {
     };
   }
 
+  /** What is left to do, what other dataplanes left included. */
   async #leftBy({ state, after, planAfter }: Work): Promise<Left> {
     const unread = new Set(after.unread.keys());
     if (!after.facts.isPreviousPresent) return { changes: planAfter.changes, unread };

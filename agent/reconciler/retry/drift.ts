@@ -2,8 +2,8 @@
  * Distinguishes drift, which other programs cause, from desired changes, and delays repairs that another program keeps
  * undoing.
  *
- * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, planned it
- * only after its own writes, or could not read its subsystem.
+ * A change planned twice for the same desired version is drift, unless the previous pass failed to apply it, or planned
+ * it only after its own writes, or no pass of this version has read its subsystem yet.
  */
 import { type Chunked, filterChunked, forEachChunked } from "../../../lib/chunked.ts";
 import type { Change, SubsystemName } from "../../../lib/model/change.ts";
@@ -19,11 +19,10 @@ export interface DriftReview {
   readonly repairs: readonly Change[];
 }
 
-/** What a pass leaves to the next one. */
+/** What is still to do after a pass. */
 export interface Left {
-  /** What is still to do. */
   readonly changes: readonly Change[];
-  /** The subsystems that could not be read: what is to do there is unknown. */
+  /** The subsystems that it could not read: what is to do there is unknown. */
   readonly unread: ReadonlySet<SubsystemName>;
 }
 
@@ -35,6 +34,7 @@ export class Drift {
   #version: ProgramVersion | undefined;
   /** Changes that this pass left undone. If they are planned again, that is a retry and no drift. */
   #unfinished: ReadonlySet<ChangeKey> = new Set();
+  /** The subsystems that no pass of this version has read: what is to do there may never have been done. */
   #unread: ReadonlySet<SubsystemName> = new Set();
 
   /**
@@ -66,6 +66,7 @@ export class Drift {
    * The pass has written for the last time.
    *
    * @param done what the pass wrote
+   * @param left what it leaves to the next one
    * @returns the repairs that were written; in parts
    */
   *onWritten(
@@ -85,7 +86,6 @@ export class Drift {
       const key = keyOf(change);
       if (!isDone.has(key) && !throttled.has(key)) unfinished.add(key);
     });
-    // What an earlier pass of this version has read was as desired then.
     this.#unread = version === this.#version ? left.unread.intersection(this.#unread) : left.unread;
     this.#version = version;
     this.#unfinished = unfinished;

@@ -85,7 +85,7 @@ export class Retries {
   }
 
   /**
-   * The pass has written for the last time: `done`.
+   * The pass has written for the last time: `done`, and leaves `left` to the next one.
    *
    * @returns what of `done` repaired drift; in parts
    */

@@ -67,6 +67,14 @@ t.test("what was missing where nothing could be read is not drift", async (t) =>
   const a = address("A");
   t.strictSame(pass(drift, 1, steps([x], [a]), nothing).repairs, [a]);
   t.strictSame(pass(drift, 1, steps([x]), nothing).repairs, [x], "now it was read");
+  pass(drift, 1, nothing, nothing, [], new Set(["rule"]));
+  t.strictSame(
+    pass(drift, 1, steps([x]), nothing).repairs,
+    [x],
+    "it was as desired before it could not be read",
+  );
+  pass(drift, 2, nothing, nothing, [], new Set(["rule"]));
+  t.strictSame(pass(drift, 2, steps([x]), nothing).repairs, [], "for another version it was not");
 });
 
 t.test("a change undone before it was read back is also drift", async (t) => {
