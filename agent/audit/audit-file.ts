@@ -7,8 +7,6 @@ export class AuditFile {
   readonly #maxBytes: number;
   readonly #open: OpenAppendFile | undefined;
   #file: AppendFile | undefined;
-  /** The last line was cut short: another begins with a new line. */
-  #isTorn = false;
 
   /** @param maxBytes of both files together */
   constructor(path: string, maxBytes: number, openFile?: OpenAppendFile) {
@@ -32,8 +30,7 @@ export class AuditFile {
         await rename(...this.paths);
         file = await this.#opened();
       }
-      await file.append(this.#isTorn ? Buffer.concat([Buffer.from("\n"), bytes]) : bytes);
-      this.#isTorn = false;
+      await file.append(bytes);
     } catch (error) {
       await this.close();
       throw error;
@@ -51,7 +48,6 @@ export class AuditFile {
     if (before !== undefined && (await before.isInPlace())) return before;
     await this.close();
     this.#file = await AppendFile.open(this.path, this.#open);
-    this.#isTorn = !(await this.#file.endsWithLine());
     return this.#file;
   }
 }

@@ -32,7 +32,7 @@ export async function listSegments(directory: string): Promise<readonly Segment[
     .map((name) => ({ path: join(directory, name), fromMs: Number(namePattern.exec(name)?.[1]) }));
 }
 
-/** Writes at most `maxBytes` in all. Goes on in the newest file, whoever wrote it, so that there are never many small ones. */
+/** Writes at most `maxBytes` in all. Goes on in the newest file, whoever wrote it: there are never many small ones. */
 export class SegmentSink implements LineSink {
   readonly #directory: string;
   readonly #segmentBytes: number;
@@ -40,9 +40,6 @@ export class SegmentSink implements LineSink {
   readonly #wallMs: () => number;
   readonly #open: OpenAppendFile | undefined;
   #file: AppendFile | undefined;
-  #path: string | undefined;
-  /** The last line was cut short: another begins with a new line. */
-  #isTorn = false;
   /** The last file that refused a write, and not because the disk is full: the next one goes elsewhere. */
   #unwritable: string | undefined;
 
@@ -59,9 +56,7 @@ export class SegmentSink implements LineSink {
       for (let from = 0; from < bytes.length; ) {
         const file = await this.#roomy();
         const to = endOfLines(bytes, from, this.#segmentBytes - file.length);
-        const lines = bytes.subarray(from, to);
-        await file.append(this.#isTorn ? Buffer.concat([Buffer.from("\n"), lines]) : lines);
-        this.#isTorn = false;
+        await file.append(bytes.subarray(from, to));
         from = to;
       }
     } catch (error) {
@@ -77,11 +72,12 @@ export class SegmentSink implements LineSink {
   }
 
   async #onFailed(error: unknown): Promise<void> {
-    const [file, path] = [this.#file, this.#path];
+    const file = this.#file;
     await this.close();
-    if (file === undefined || path === undefined || isOutOfSpace(error)) return;
-    this.#unwritable = path;
-    if (file.length === 0) await rm(path, { force: true }).catch(() => undefined);
+    if (file === undefined || isOutOfSpace(error)) return;
+    this.#unwritable = file.path;
+    // The write's own error is the one to report.
+    if (file.length === 0) await rm(file.path, { force: true }).catch(() => undefined);
   }
 
   async #roomy(): Promise<AppendFile> {
@@ -93,21 +89,14 @@ export class SegmentSink implements LineSink {
     const last = segments.at(-1);
     const hasRoom = last !== undefined && last.size < this.#segmentBytes && last.path !== this.#unwritable;
     await this.#makeRoom(hasRoom ? segments.slice(0, -1) : segments);
+    // A link can be in its place: then another file is begun.
     const reopened = hasRoom ? await this.#openAt(last.path).catch(() => undefined) : undefined;
-    return reopened ?? (await this.#openAt(join(this.#directory, nameAfter(last, this.#wallMs()))));
+    this.#file = reopened ?? (await this.#openAt(join(this.#directory, nameAfter(last, this.#wallMs()))));
+    return this.#file;
   }
 
-  async #openAt(path: string): Promise<AppendFile> {
-    const file = await AppendFile.open(path, this.#open);
-    try {
-      this.#isTorn = !(await file.endsWithLine());
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-    this.#file = file;
-    this.#path = path;
-    return file;
+  #openAt(path: string): Promise<AppendFile> {
+    return AppendFile.open(path, this.#open);
   }
 
   /** For one more file besides `segments`. */

@@ -1,7 +1,7 @@
-/** A file that only grows. The audit log and the flow log write to such files. */
+/** A file of lines that only grows. The audit log and the flow log write to such files. */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { idOf, statOf } from "./file-id.ts";
+import { idOf, openRegular, statOf } from "./file-id.ts";
 
 /** What is needed of a file. Tests inject disk faults here. */
 export type AppendHandle = Pick<FileHandle, "write" | "stat" | "close">;
@@ -12,16 +12,19 @@ const flags =
   constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class AppendFile {
-  readonly #path: string;
+  readonly path: string;
   readonly #handle: AppendHandle;
   readonly #id: string;
   #length: number;
+  /** The last line was cut short: the next one begins with a new line. */
+  #isTorn: boolean;
 
-  private constructor(path: string, handle: AppendHandle, id: string, length: number) {
-    this.#path = path;
+  private constructor(path: string, handle: AppendHandle, id: string, length: number, isTorn: boolean) {
+    this.path = path;
     this.#handle = handle;
     this.#id = id;
     this.#length = length;
+    this.#isTorn = isTorn;
   }
 
   /** Creates it, for its owner only, unless it exists. */
@@ -30,7 +33,8 @@ export class AppendFile {
     try {
       const stat = await handle.stat({ bigint: true });
       if (!stat.isFile()) throw new Error("it is no regular file");
-      return new AppendFile(path, handle, idOf(stat), Number(stat.size));
+      const length = Number(stat.size);
+      return new AppendFile(path, handle, idOf(stat), length, await isTorn(path, length));
     } catch (error) {
       await handle.close();
       throw error;
@@ -42,37 +46,40 @@ export class AppendFile {
     return this.#length;
   }
 
-  /** False if its last line was cut short. */
-  async endsWithLine(): Promise<boolean> {
-    if (this.#length === 0) return true;
-    const handle = await open(this.#path, "r");
-    try {
-      const last = Buffer.alloc(1);
-      await handle.read(last, 0, 1, this.#length - 1);
-      return last.toString() === "\n";
-    } finally {
-      await handle.close();
-    }
-  }
-
   /** False if another program moved or removed the file: nobody would look for what is written now. */
   async isInPlace(): Promise<boolean> {
-    const there = await statOf(this.#path);
+    const there = await statOf(this.path);
     return there !== undefined && idOf(there) === this.#id;
   }
 
-  /** Like write(2), a handle may write less than it got. If it throws, a part of the bytes may be in the file. */
-  async append(bytes: Buffer): Promise<void> {
+  /** Appends whole lines. If it throws, a part of them may be in the file. */
+  async append(lines: Buffer): Promise<void> {
+    const bytes = this.#isTorn ? Buffer.concat([Buffer.from("\n"), lines]) : lines;
+    this.#isTorn = true;
+    // Like write(2), a handle may write less than it got.
     for (let at = 0; at < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, at);
       if (bytesWritten === 0) throw new Error("nothing could be written");
       at += bytesWritten;
       this.#length += bytesWritten;
     }
+    this.#isTorn = false;
   }
 
   /** Nothing waits in the process for the end of the file, so there is nothing to lose. */
   async close(): Promise<void> {
     await this.#handle.close().catch(() => undefined);
+  }
+}
+
+async function isTorn(path: string, length: number): Promise<boolean> {
+  if (length === 0) return false;
+  const handle = await openRegular(path);
+  try {
+    const last = Buffer.alloc(1);
+    await handle?.read(last, 0, 1, length - 1);
+    return last.toString() !== "\n";
+  } finally {
+    await handle?.close();
   }
 }

@@ -58,6 +58,12 @@ async function write(path: string, from: number, to: number, maxBytes: number): 
   await sink.close();
 }
 
+/** Of the sessions in files, in their order. */
+function indexesIn(texts: readonly string[]): readonly number[] {
+  const lines = texts.flatMap((text) => text.split("\n").filter(Boolean));
+  return lines.map((line) => JSON.parse(line).original.sport);
+}
+
 const who = (path: string, query: Partial<WhoQuery>, limit = 100) =>
   searchLog(path, { eip, port: 7, protocol: undefined, atMs: undefined, ...query }, limit, none);
 const ports = (found: Awaited<ReturnType<typeof who>>) => found.items.map(({ port }) => port);
@@ -71,13 +77,7 @@ t.test("the ring is bounded, and whole lines are in each file", async (t) => {
   const sizes = await Promise.all(segments.map(async (segment) => (await stat(segment.path)).size));
   t.ok(sizes.reduce((sum, size) => sum + size, 0) <= maxBytes);
   const texts = await Promise.all(segments.map((segment) => readFile(segment.path, "utf8")));
-  const lines = texts.flatMap((text) =>
-    text
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => JSON.parse(line)),
-  );
-  const indexes = lines.map(({ original }) => original.sport);
+  const indexes = indexesIn(texts);
   t.strictSame(
     indexes,
     Array.from({ length: indexes.length }, (_, at) => 1_000 - indexes.length + at),
@@ -232,12 +232,7 @@ t.test("the oldest files go first, also if the clock was set back between two pr
   await writeAt(begin + yearMs, 0);
   await writeAt(begin, 200);
   const texts = await Promise.all((await listSegments(path)).map((one) => readFile(one.path, "utf8")));
-  const indexes = texts.flatMap((text) =>
-    text
-      .split("\n")
-      .filter(Boolean)
-      .map((one) => JSON.parse(one).original.sport),
-  );
+  const indexes = indexesIn(texts);
   t.ok(indexes.length < 200);
   t.strictSame(
     indexes,
