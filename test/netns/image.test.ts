@@ -97,7 +97,7 @@ t.test("without GATEWAY_V4, and other than as process 1, sleep sleeps", async (t
 
 t.test("the first of many calls starts the supervisor in an older pod", async (t) => {
   const container = await Container.start(t, { agent });
-  const before = Date.now();
+  // They return though the supervisor and the agent go on, or this would never end.
   const calls = await Promise.all(
     Array.from({ length: 12 }, () => container.exec("natgw-supervisor", "start")),
   );
@@ -105,7 +105,6 @@ t.test("the first of many calls starts the supervisor in an older pod", async (t
     calls.map(({ status, output }) => `${status} ${output}`),
     calls.map(() => "0 "),
   );
-  t.ok(Date.now() - before < 5_000, "they return");
   const [first] = await started(container, 1);
   await container.exec("sh", "-c", `kill -KILL ${first?.pid}`);
   t.equal((await started(container, 2)).length, 2);

@@ -8,14 +8,18 @@ import { EventReader } from "../../../../support/event-reader.ts";
 
 const epoch = "boot-1/4026531840";
 
-async function serve(t: Test, readers: Partial<ReaderLimits> = {}) {
+async function serve(
+  t: Test,
+  readers: Partial<ReaderLimits> = {},
+  settings: Parameters<typeof testApi>[0] = {},
+) {
   const counts: number[] = [];
   const cutOff: string[] = [];
   const eventReaders = {
     onCount: (count: number) => counts.push(count),
     onCutOff: (reason: string) => cutOff.push(reason),
   };
-  const served = testApi({ readers }, { eventReaders });
+  const served = testApi({ ...settings, readers }, { eventReaders });
   await served.api.listen();
   t.teardown(() => served.api.close());
   const open = async (query = "", headers: Readonly<Record<string, string>> = {}) => {
@@ -214,15 +218,14 @@ t.test("one that reads nothing is cut off with a reason; others go on", async (t
 });
 
 t.test("a stop ends the streams", async (t) => {
-  const { open, api } = await serve(t);
+  // Nobody waits for the end of the drain, or this would take an hour.
+  const { open, api } = await serve(t, {}, { drainMs: 3_600_000 });
   const readers = [await open(), await open("?kind=route")];
-  const startMs = performance.now();
   await api.close();
   for (const reader of readers) {
     await reader.whenEnded();
     t.equal(reader.comments.at(-1), "the agent is stopping");
   }
-  t.ok(performance.now() - startMs < 2_000, "nobody waited for the end of the drain");
 });
 
 t.test("HEAD has the headers and no stream", async (t) => {
