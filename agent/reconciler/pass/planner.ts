@@ -50,10 +50,14 @@ export class Planner {
     return planWithProbes(plan, this.#deps.arpProbe, ledger, snapshot.facts.network);
   }
 
-  /** For read-only requests: plans in parts, and leaves nothing behind that affects a pass. */
+  /**
+   * For read-only requests: plans in parts, and leaves nothing behind that affects a pass. Contains what a pass removes
+   * only after everything else is verified.
+   */
   preview(state: State, snapshot: Snapshot): Promise<Plan> {
     const plan = memoizedPlan(this.#planners);
-    return runYielding(plan(this.#withLedger(state), snapshot, this.#context(state, snapshot)));
+    const context = { ...this.#context(state, snapshot), isCleanupAllowed: true };
+    return runYielding(plan(this.#withLedger(state), snapshot, context));
   }
 
   /** True if the store is unset and the kernel has rules, limits, routes or bindings: someone may still use them. */

@@ -61,10 +61,12 @@ t.test("leftovers of another dataplane are drift, unless they were there before"
   const throttled = { changes: [], repairs: [], throttled: [{ change: { text } }], isClean: true };
   t.match(await leave(), throttled, "somebody makes them again and again");
   t.ok(leftovers.has("natgw"));
+  t.match((await player.agent.preview()).changes, [{ action: "remove", text }], "a plan lists it");
   const [due = 0] = [player.agent.findings?.dueInMs];
   t.ok(due > 0 && due <= 500, "it is removed at the next time");
   await player.agent.reconcile();
   t.notOk(leftovers.has("natgw"), "and at once when somebody asks for it");
+  t.strictSame((await player.agent.preview()).changes, []);
 
   await player.play([{ do: "kill" }]);
   kernel.faults.add("save-fails");
