@@ -27,7 +27,10 @@ export interface DoctorDeps {
   readonly clock: Pick<Clock, "wallMs">;
   readonly store: Pick<StateStore, "current" | "recovery" | "failure">;
   readonly board: Pick<StatusBoard, "view">;
-  readonly reconciler: Pick<Reconciler, "result" | "failure" | "adoption" | "inspect" | "heldEips">;
+  readonly reconciler: Pick<
+    Reconciler,
+    "result" | "failure" | "adoption" | "isUnadopted" | "inspect" | "heldEips"
+  >;
   readonly conntrack: Pick<ConntrackDriver, "find">;
   readonly dataplane: { readonly driver: Pick<Dataplane["driver"], "backend"> };
   readonly flows: { nearlyFull(signal: AbortSignal): Promise<Evidence["ports"]> };
@@ -59,7 +62,7 @@ export function createDoctor(deps: DoctorDeps): Doctor {
 async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> {
   const { config, store, board, reconciler, dataplane, commands, clock } = deps;
   const plan = await inspect(reconciler, signal);
-  const { result } = reconciler;
+  const { result, isUnadopted } = reconciler;
   const failure = plan instanceof GatewayError ? plan : reconciler.failure;
   const now = result === undefined || plan instanceof GatewayError ? result : { ...result, planAfter: plan };
   const { adoption } = reconciler;
@@ -74,7 +77,7 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
     }),
     notReady,
     objectCount: kinds.reduce((sum, kind) => sum + objectsOf(store.current.desired, kind).size, 0),
-    pending: plan instanceof GatewayError ? [] : plan.changes.slice(0, maxPending).map(({ text }) => text),
+    pending: isUnadopted ? [] : pendingIn(plan),
     isGateKept: config.untranslated === "drop",
     eips: await reachedFromOutside(deps, signal),
     ports: await deps.flows.nearlyFull(signal).catch(undefinedIfUnreadable),
@@ -86,6 +89,10 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
 }
 
 const maxPending = 20;
+
+function pendingIn(plan: Plan | GatewayError): Evidence["pending"] {
+  return plan instanceof GatewayError ? [] : plan.changes.slice(0, maxPending).map(({ text }) => text);
+}
 
 const unknownCounts: Evidence["conntrack"] = { count: undefined, max: undefined };
 

@@ -8,6 +8,7 @@ import type { FlowPredicate, FlowView } from "../../../../lib/conntrack/flow.ts"
 import { GatewayError } from "../../../../lib/model/errors.ts";
 import type { Ip } from "../../../../lib/model/ip.ts";
 import { ipv4 } from "../../../../lib/model/ipv4.ts";
+import type { Plan } from "../../../../lib/plan/plan.ts";
 import { World } from "../../../support/admission.ts";
 import { device, toIp } from "../../../support/network-values.ts";
 import { eip, fip } from "../../../support/specs.ts";
@@ -32,6 +33,17 @@ function flow(source: string, destination: string, seenAs: string, status = 0): 
   };
 }
 
+const reconciler: DoctorDeps["reconciler"] = {
+  result: undefined,
+  failure: undefined,
+  adoption: { unread: [], refusal: undefined },
+  isUnadopted: false,
+  heldEips: new Map(),
+  inspect: async () => {
+    throw new GatewayError("unreadable", "cut short");
+  },
+};
+
 function doctorOf(flows: readonly FlowView[], held: readonly string[], more: Partial<DoctorDeps> = {}) {
   const world = new World();
   world.set({ generation: 1, eips: [eip("a", 10)], fips: [fip("f", "a")] });
@@ -51,15 +63,7 @@ function doctorOf(flows: readonly FlowView[], held: readonly string[], more: Par
     clock: { wallMs: () => Date.parse("2026-01-01T00:00:00Z") },
     store: { current: state, recovery: { recovered: "fresh", detail: "" }, failure: undefined },
     board: new StatusBoard("epoch-1", () => state, "2026-01-01T00:00:00.000Z"),
-    reconciler: {
-      result: undefined,
-      failure: undefined,
-      adoption: { unread: [], refusal: undefined },
-      heldEips: new Map(held.map(place)),
-      inspect: async () => {
-        throw new GatewayError("unreadable", "cut short");
-      },
-    },
+    reconciler: { ...reconciler, heldEips: new Map(held.map(place)) },
     conntrack: {
       async find(matches: FlowPredicate) {
         for (const one of flows) matches(one);
@@ -91,6 +95,17 @@ t.test("what is wrong is found, wherever it is known", async (t) => {
   t.match(found.get("tools"), { result: "failed", detail: "cannot run nft, ip" });
   t.match(found.get("eips"), { result: "skipped" });
   t.match(found.get("disk")?.detail, tmpdir());
+});
+
+t.test("what a pass would change is drift, unless it changes nothing before the adoption", async (t) => {
+  const inspect = async () => ({ changes: [{ text: "table ip natgw" }] }) as unknown as Plan;
+  const driftIf = async (isUnadopted: boolean) => {
+    const doctor = doctorOf([], [], { reconciler: { ...reconciler, isUnadopted, inspect } });
+    const { checks } = await doctor.examine(never);
+    return checks.find(({ check }) => check === "drift");
+  };
+  t.match(await driftIf(false), { result: "uncertain", detail: "a pass would change now: table ip natgw" });
+  t.match(await driftIf(true), { result: "ok" });
 });
 
 t.test("flows show which EIPs packets come to from outside", async (t) => {
