@@ -77,7 +77,10 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
     }),
     notReady,
     objectCount: kinds.reduce((sum, kind) => sum + objectsOf(store.current.desired, kind).size, 0),
-    pending: isUnadopted ? [] : pendingIn(plan),
+    pending:
+      isUnadopted || plan instanceof GatewayError
+        ? []
+        : plan.changes.slice(0, maxPending).map(({ text }) => text),
     isGateKept: config.untranslated === "drop",
     eips: await reachedFromOutside(deps, signal),
     ports: await deps.flows.nearlyFull(signal).catch(undefinedIfUnreadable),
@@ -89,10 +92,6 @@ async function gather(deps: DoctorDeps, signal: AbortSignal): Promise<Evidence> 
 }
 
 const maxPending = 20;
-
-function pendingIn(plan: Plan | GatewayError): Evidence["pending"] {
-  return plan instanceof GatewayError ? [] : plan.changes.slice(0, maxPending).map(({ text }) => text);
-}
 
 const unknownCounts: Evidence["conntrack"] = { count: undefined, max: undefined };
 

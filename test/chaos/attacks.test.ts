@@ -105,10 +105,11 @@ t.test("clients that take all they can get, forged claims, and damages", async (
       ),
     ]);
     await until("the damage to be repaired", () => isHeld(damaged));
-    const reasons = async () => (await gw.api.status()).degraded.map(({ reason }) => reason);
     // The file is read every few seconds, and a round may take less.
-    await until("the token file to be read", async () => (await reasons()).includes("TokenFileInvalid"));
-    t.same(await reasons(), ["TokenFileInvalid"], "nothing else is degraded");
+    await until("the token file to be read", async () =>
+      (await gw.api.degradedReasons()).includes("TokenFileInvalid"),
+    );
+    t.same(await gw.api.degradedReasons(), ["TokenFileInvalid"], "nothing else is degraded");
     await writeFile(tokenFile, tokens);
   });
   await stopProbing();

@@ -76,10 +76,6 @@ async function expectTraffic(t: Test, gw: Gateway): Promise<void> {
   t.match(await gw.host("pod2").ask(outsideTcp), { seenAs: "203.0.113.11" });
 }
 
-async function degradedReasons(gw: Gateway): Promise<readonly string[]> {
-  return (await gw.api.status()).degraded.map(({ reason }) => reason);
-}
-
 for (const dataplane of dataplanes) {
   t.test(dataplane, async (t) => {
     await t.test("kill -9 during writes of several clients", async (t) => {
@@ -189,7 +185,7 @@ for (const dataplane of dataplanes) {
         await gw.startAgent().whenLive();
         await gw.api.reconcile();
         t.same(await watch.stop(), [], `${what}: nothing is torn down`);
-        t.same((await degradedReasons(gw)).toSorted(), ["NotAdopted", reason], what);
+        t.same((await gw.api.degradedReasons()).toSorted(), ["NotAdopted", reason], what);
         const refused = await gw.api.put("eips/eip-60", eip(60), "");
         t.match(refused, { status: 409, body: { code: "not-adopted" } });
         await expectTraffic(t, gw);
@@ -201,7 +197,7 @@ for (const dataplane of dataplanes) {
         if (index < damages.length - 1) await gw.agent.kill();
       }
       t.equal((await gw.api.putSet({ ...base, generation: 2 })).status, 200, "a full set takes over");
-      t.same(await degradedReasons(gw), []);
+      t.same(await gw.api.degradedReasons(), []);
       t.ok((await stream.close()).isIntact);
       await expectKernelEqual(t, gw, new Map([["steady", "10.0.1.5"]]));
 
@@ -228,7 +224,7 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
   const refused = await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.1.31" }, "");
   t.match(refused, { status: 503, body: { code: "storage-unavailable" } }, "a write is refused");
   // The audit log is on that disk too, and is written after the answer.
-  const reasons = (await degradedReasons(gw)).filter((reason) => reason !== "AuditLogFailing");
+  const reasons = (await gw.api.degradedReasons()).filter((reason) => reason !== "AuditLogFailing");
   t.same(reasons, ["StorageUnavailable"]);
   t.same(await desiredFips(gw), before, "and leaves nothing");
   await gw.byHand.flush();
@@ -241,7 +237,7 @@ async function expectRefusedAndWhole(t: Test, gw: Gateway): Promise<void> {
 /** Writes are accepted again automatically. */
 async function expectWellAgain(t: Test, gw: Gateway): Promise<void> {
   t.equal((await gw.api.put("fips/31", { eip: "eip-31", internalIp: "10.0.1.31" })).status, 200);
-  await until("nothing to be degraded", async () => (await degradedReasons(gw)).length === 0);
+  await until("nothing to be degraded", async () => (await gw.api.degradedReasons()).length === 0);
   await expectTraffic(t, gw);
   await gw.expectConverged(t);
 }

@@ -75,8 +75,10 @@ for (const dataplane of dataplanes) {
       await expectOthersWhole(t, gw, count - 1);
       t.match(await gw.host("outside").ask(tcp(eipOf(1))), { answeredBy: "pod1" });
       // The guard forgets the refused object in the next pass, and then the gate opens.
-      const reasons = async () => (await gw.api.status()).degraded.map(({ reason }) => reason);
-      await until("nothing else to be degraded", async () => (await reasons()).join() === "Quarantined");
+      await until(
+        "nothing else to be degraded",
+        async () => (await gw.api.degradedReasons()).join() === "Quarantined",
+      );
     });
 
     await t.test("other objects are added and removed in the meantime without another attempt", async (t) => {

@@ -189,10 +189,6 @@ for (const dataplane of dataplanes) {
 
     await t.test("another host takes a held EIP: the EIP is kept and is not Ready", async (t) => {
       const taken = eipAddress(11);
-      const degraded = async () => {
-        const { body } = await gw.api.call<{ degraded: { reason: string }[] }>("GET", "/v1/status");
-        return body.degraded.map(({ reason }) => reason);
-      };
       const untilReady = (status: string) =>
         until(
           `the EIP's Ready to be ${status}`,
@@ -212,7 +208,7 @@ for (const dataplane of dataplanes) {
         t.ok((await gw.addresses("net1")).includes(`${taken}/24`));
         const entry = (await inventory()).addresses.find(({ ip }) => ip === taken);
         t.match(entry, { role: "conflict", users: ["eips/eip-11", "fips/fip-of-eip-11"] });
-        t.strictSame(await degraded(), ["AddressConflict"]);
+        t.strictSame(await gw.api.degradedReasons(), ["AddressConflict"]);
       };
       await gw.lab.ip("outside", `address add ${taken}/24 dev eth0`);
       // An ARP request of this host for a third machine contains the sender's own address.
@@ -225,7 +221,7 @@ for (const dataplane of dataplanes) {
       await expectClaimed(t);
       await gw.lab.ip("outside", `address delete ${taken}/24 dev eth0`);
       await untilReady("True");
-      t.strictSame(await degraded(), []);
+      t.strictSame(await gw.api.degradedReasons(), []);
       t.match(await outside.ask(tcp(taken)), { answeredBy: "pod2" });
       await expectOwnUntouched(t);
     });

@@ -272,17 +272,17 @@ for (const dataplane of dataplanes) {
         const replies = ["eips/eip-23", "fips/renewed"].map((path) => gw.api.get(path));
         return (await Promise.all(replies)).map(({ body }) => reasonOf(body)).join();
       };
-      const untilOut = () =>
-        until("both to end", async () => (await reasons()) === "LeaseExpired,LeaseExpired", 30_000);
+      const untilBothAre = (reason: string) =>
+        until(`both to be ${reason}`, async () => (await reasons()) === `${reason},${reason}`, 30_000);
       for (let time = 1; time <= 3; time++) {
-        await untilOut();
+        await untilBothAre("LeaseExpired");
         await untilGone(23);
         await expectNothingOf(t, 23);
         // A full pass while the lease has expired must not make the removal permanent.
         await gw.api.reconcile();
         const renewing = new AbortController();
         const renewals = renewUntil(gw, "eip-23", renewing.signal);
-        await until("both to be Ready", async () => (await reasons()) === "Ready,Ready", 30_000);
+        await untilBothAre("Ready");
         t.match(await outside.ask(tcp("203.0.113.23")), { answeredBy: "pod1" });
         t.ok(holdsFip(await readKernel(gw), "203.0.113.23", "10.0.1.5"));
         renewing.abort();

@@ -32,7 +32,6 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       return [...text.matchAll(/^local (\S+) dev net1 scope host metric 77/gm)].map(([, ip]) => ip);
     };
     const ips = (...lastBytes: readonly number[]) => lastBytes.map(eipAddress);
-    const degraded = async () => (await gw.api.status()).degraded.map(({ reason }) => reason);
     const traffic = async (t: Test) => {
       // The gateway's MAC is not known any more: ARP must resolve it again, for each EIP.
       await gw.lab.ip("outside", "neigh flush dev eth0");
@@ -65,7 +64,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       t.same(await bound(), ips(10, 11, 12));
       await goOn(t);
       await traffic(t);
-      t.same(await degraded(), []);
+      t.same(await gw.api.degradedReasons(), []);
       await gw.expectConverged(t);
     });
 
@@ -105,13 +104,15 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
         // The kernel also removes all routes on net1, without an event for them.
         await gw.lab.ip("gw", "address flush dev net1");
         await until("the routes to come back", async () => (await bound()).length === 3);
-        await until("the agent to say why", async () => (await degraded()).includes("NoOwnAddress"));
+        await until("the agent to say why", async () =>
+          (await gw.api.degradedReasons()).includes("NoOwnAddress"),
+        );
         t.equal((await gw.addresses("net1")).length, 1, "one EIP keeps an address for them to rest on");
         await gw.expectConverged(t);
         await gw.lab.ip("gw", `address add ${own} dev net1`);
         await until("that one to go", async () => (await gw.addresses("net1")).join() === own);
         await gw.expectConverged(t);
-        t.same(await degraded(), []);
+        t.same(await gw.api.degradedReasons(), []);
         await goOn(t);
         await traffic(t);
       },
@@ -121,7 +122,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       await gw.agent.kill();
       await gw.loseState();
       await gw.startAgent(byAddress).whenLive();
-      await until("the agent to look", async () => (await degraded()).includes("NotAdopted"));
+      await until("the agent to look", async () => (await gw.api.degradedReasons()).includes("NotAdopted"));
       t.equal((await bound()).length, 3);
       t.match(await gw.api.putSet(set, "?wait=20s"), { status: 200, body: { notReadyTotal: 0 } });
       t.same((await gw.addresses("net1")).toSorted(), [own, ...asAddresses].toSorted());
@@ -168,7 +169,7 @@ for (const dataplane of ["iptables-nft", "nftables"] as const) {
       await gw.loseState();
       await gw.lab.exec("gw", ["nft", "flush", "ruleset"]);
       await gw.startAgent(byRoute).whenLive();
-      await until("the agent to look", async () => (await degraded()).includes("NotAdopted"));
+      await until("the agent to look", async () => (await gw.api.degradedReasons()).includes("NotAdopted"));
       t.same(await bound(), ips(12));
       t.equal((await gw.api.putSet({ generation: 1, gateway }, "?wait=20s")).status, 200);
       t.same(await bound(), []);

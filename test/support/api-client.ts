@@ -156,6 +156,11 @@ export class ApiClient {
     return this.#answer("GET", "/v1/status");
   }
 
+  /** The reasons in `degraded` of the status. */
+  async degradedReasons(): Promise<readonly string[]> {
+    return (await this.status()).degraded.map(({ reason }) => reason);
+  }
+
   plan(): Promise<PlanReply> {
     return this.#answer("GET", "/v1/plan");
   }

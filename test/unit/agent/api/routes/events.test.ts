@@ -1,6 +1,5 @@
 /** `GET /v1/events`: what a reader gets, where it goes on, and who is cut off. */
 import t, { type Test } from "tap";
-import type { ReaderLimits } from "../../../../../agent/api/events/readers.ts";
 import { eventLogLimits } from "../../../../../lib/events/event-log.ts";
 import { type ObjectName, objectId } from "../../../../../lib/model/names.ts";
 import { testApi } from "../../../../support/api-fakes.ts";
@@ -8,18 +7,14 @@ import { EventReader } from "../../../../support/event-reader.ts";
 
 const epoch = "boot-1/4026531840";
 
-async function serve(
-  t: Test,
-  readers: Partial<ReaderLimits> = {},
-  settings: Parameters<typeof testApi>[0] = {},
-) {
+async function serve(t: Test, settings: Parameters<typeof testApi>[0] = {}) {
   const counts: number[] = [];
   const cutOff: string[] = [];
   const eventReaders = {
     onCount: (count: number) => counts.push(count),
     onCutOff: (reason: string) => cutOff.push(reason),
   };
-  const served = testApi({ ...settings, readers }, { eventReaders });
+  const served = testApi(settings, { eventReaders });
   await served.api.listen();
   t.teardown(() => served.api.close());
   const open = async (query = "", headers: Readonly<Record<string, string>> = {}) => {
@@ -160,7 +155,7 @@ t.test("filters, and what they refuse", async (t) => {
 });
 
 t.test("a heartbeat moves the id forward, also of a reader that wants nothing of it", async (t) => {
-  const { open, put, events } = await serve(t, { heartbeatMs: 30 });
+  const { open, put, events } = await serve(t, { readers: { heartbeatMs: 30 } });
   const reader = await open("?kind=route");
   await put("a1");
   await reader.until(() => reader.lastId === events.id);
@@ -170,7 +165,7 @@ t.test("a heartbeat moves the id forward, also of a reader that wants nothing of
 });
 
 t.test("too many readers", async (t) => {
-  const { open, counts } = await serve(t, { most: 2 });
+  const { open, counts } = await serve(t, { readers: { most: 2 } });
   const [first] = [await open(), await open()];
   const refused = await open();
   await refused.whenEnded();
@@ -183,7 +178,7 @@ t.test("too many readers", async (t) => {
 });
 
 t.test("one that reads nothing is cut off with a reason; others go on", async (t) => {
-  const { open, events, state, cutOff, counts } = await serve(t, { stallMs: 150 });
+  const { open, events, state, cutOff, counts } = await serve(t, { readers: { stallMs: 150 } });
   const spec = (name: string) => ({
     name: name as ObjectName,
     address: "203.0.113.10/24",
@@ -219,7 +214,7 @@ t.test("one that reads nothing is cut off with a reason; others go on", async (t
 
 t.test("a stop ends the streams", async (t) => {
   // Nobody waits for the end of the drain, or this would take an hour.
-  const { open, api } = await serve(t, {}, { drainMs: 3_600_000 });
+  const { open, api } = await serve(t, { drainMs: 3_600_000 });
   const readers = [await open(), await open("?kind=route")];
   await api.close();
   for (const reader of readers) {
