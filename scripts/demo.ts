@@ -224,7 +224,7 @@ To remove them:
 async function startHosts(lab: Lab): Promise<ReadonlyMap<HostName, Host>> {
   const hosts = new Map<HostName, Host>();
   for (const name of ["outside", "pod1", "pod2"] as const) {
-    const host = await Host.start(lab, name);
+    const host = new Host(lab, name);
     await host.serve("tcp", 80);
     await host.serve("udp", 53);
     hosts.set(name, host);

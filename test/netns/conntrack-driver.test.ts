@@ -44,7 +44,7 @@ t.before(async () => {
   ];
   await lab.exec("gw", ["iptables-nft", ...anchor]);
   for (const name of ["outside", "pod1", "pod2"] as const) {
-    const host = await Host.start(lab, name);
+    const host = new Host(lab, name);
     hosts.set(name, host);
     await host.serve("tcp", 80, 81);
     await host.serve("udp", 53);

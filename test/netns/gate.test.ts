@@ -186,7 +186,7 @@ for (const variant of variants) {
       await gw.lab.renewGateway();
       await gw.loseState();
       await gw.startAgent({ ...settings, NATGW_BFD_GATE: "on" }).whenReady();
-      const own = await Host.start(gw.lab, "gw");
+      const own = new Host(gw.lab, "gw");
       t.teardown(() => own.stop());
       const ports = [3784, 4784];
       await Promise.all([own.serve("udp", 3785, ...ports), pod1.serve("udp", 3785, ...ports)]);

@@ -109,7 +109,7 @@ for (const dataplane of dataplanes)
     const pod1 = gw.host("pod1");
     t.ok(await pod1.hearsNothing(udp(labAddresses.outside, 53)));
     t.same(await wire.leaks(), []);
-    const own = await Host.start(gw.lab, "gw");
+    const own = new Host(gw.lab, "gw");
     t.teardown(() => own.stop());
     await own.serve("udp", 3784);
     const bfd = udp(labAddresses.vpc, 3784);

@@ -41,10 +41,7 @@ const leave = enterNamespace(lab.namespaceOf("gw"));
 await lab.ip("gw", ...[10, 11, 12, 13, 14].map((host) => `address add 203.0.113.${host}/24 dev net1`));
 await lab.ip("pod1", ...Array.from({ length: 20 }, (_, at) => `address add 10.0.1.${100 + at}/24 dev eth0`));
 await run("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
-const [outside, pod1, pod2] = await Promise.all(
-  (["outside", "pod1", "pod2"] as const).map((name) => Host.start(lab, name)),
-);
-if (!outside || !pod1 || !pod2) throw new Error("a host is missing");
+const [outside, pod1, pod2] = [new Host(lab, "outside"), new Host(lab, "pod1"), new Host(lab, "pod2")];
 for (const host of [outside, pod1, pod2]) {
   await host.serve("tcp", 80, 81);
   await host.serve("udp", 53);

@@ -91,7 +91,7 @@ for (const dataplane of dataplanes) {
       return watch.stop();
     };
     const [outside, pod1] = [gw.host("outside"), gw.host("pod1")];
-    const [own, ownOfSecond] = [await Host.start(gw.lab, "gw"), await Host.start(twin.lab, "gw")];
+    const [own, ownOfSecond] = [new Host(gw.lab, "gw"), new Host(twin.lab, "gw")];
     t.teardown(() => Promise.all([own.stop(), ownOfSecond.stop()]));
     await Promise.all([own, ownOfSecond, pod1].map((host) => host.serve("udp", bfd)));
     const expectSilence = async (when: string) => {

@@ -55,23 +55,18 @@ export class Gateway {
   readonly faults: RuleFaults;
   readonly #directory: string;
   readonly #settings: Readonly<Record<string, string>>;
-  readonly #main: string | undefined;
   readonly #hosts = new Map<HostName, Host>();
+  /** The daemon's entry file, if it is not the bundle. */
+  #main: string | undefined;
   #agent: AgentProcess | undefined;
 
-  private constructor(
-    name: string,
-    dataplane: DataplaneName,
-    settings: Readonly<Record<string, string>>,
-    { isBreakable = false }: GatewayOptions,
-  ) {
+  private constructor(name: string, dataplane: DataplaneName, settings: Readonly<Record<string, string>>) {
     this.lab = new Lab(name);
     this.dataplane = dataplane;
     this.byHand = rulesByHand(this.lab, dataplane);
     this.#directory = join(tmpdir(), name);
     this.toolbox = new Toolbox(join(this.#directory, "tools"));
     this.faults = ruleFaults(this.toolbox, this.lab, dataplane);
-    this.#main = isBreakable ? this.faults.main : undefined;
     this.#settings = {
       // No other host is in the lab, so probing only costs time. Tests of the probe enable it.
       NATGW_ARP_PROBE: "0",
@@ -90,7 +85,7 @@ export class Gateway {
     options: GatewayOptions = {},
   ): Promise<Gateway> {
     await sweep();
-    const gateway = new Gateway(testName(String(++lastNumber)), dataplane, settings, options);
+    const gateway = new Gateway(testName(String(++lastNumber)), dataplane, settings);
     t.teardown(() => gateway.#remove());
     await mkdir(gateway.#directory, { recursive: true });
     await mkdir(gateway.secretDirectory);
@@ -99,6 +94,10 @@ export class Gateway {
       tokenLine("lab-writer", "write") + tokenLine("lab-reader", "read"),
     );
     await gateway.toolbox.install();
+    if (options.isBreakable === true && gateway.faults.isOnNetlink) {
+      const { agentOnBadNetlink } = await import("./agent-on-bad-netlink.ts");
+      gateway.#main = await agentOnBadNetlink();
+    }
     compileFilter(gateway.#filter);
     await writeFile(lockFile, "", { flag: "a" });
     await gateway.lab.up();
@@ -280,7 +279,7 @@ export class Gateway {
   }
 
   async #serve(name: HostName): Promise<void> {
-    const host = await Host.start(this.lab, name);
+    const host = new Host(this.lab, name);
     this.#hosts.set(name, host);
     await Promise.all([host.serve("tcp", ...tcpPorts), host.serve("udp", ...udpPorts)]);
   }

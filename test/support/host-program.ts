@@ -1,11 +1,14 @@
 /**
- * Runs on a host of a lab: serves, asks and keeps streams open on request. Reads one JSON request per line and answers
- * with one line. Ends with its stdin, so it never outlives the test. With `--serve <host>` it only serves TCP 80 and
- * UDP 53 until it is killed.
+ * The hosts of labs: serves, asks and keeps streams open on request, in the network namespace that the request names. Reads one
+ * JSON request per line and answers with one line. Ends with its stdin, so it never outlives the test. With `--serve <host>` it only
+ * serves TCP 80 and UDP 53 where it was started, until it is killed.
  */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { once } from "node:events";
 import { createServer, type Socket, connect as tcpConnect } from "node:net";
 import { createInterface } from "node:readline";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { enterNamespace } from "./enter-namespace.ts";
 
 export type Transport = "tcp" | "udp";
 
@@ -54,17 +57,23 @@ export interface HostCalls {
     null,
   ];
   ask: [Target & { readonly timeoutMs: number }, Answer | { readonly silence: string }];
-  open: [Target & { readonly stream: number }, null];
+  /** The result is its number. */
+  open: [Target, number];
   progress: [{ readonly stream: number }, Progress];
   /** Resolves when `by` more bytes (TCP) or answers (UDP) came back. False if the stream ended or the time is over. */
   advance: [{ readonly stream: number; readonly by: number; readonly timeoutMs: number }, boolean];
   close: [{ readonly stream: number }, Progress];
   /** `count` flows from new ports, at most 32 at a time. Counts answers by the source address that the server saw. */
   flood: [Target & { readonly count: number; readonly timeoutMs: number }, Readonly<Record<string, number>>];
+  /** Closes every socket of the namespace. */
+  stop: [null, null];
 }
 
 export type HostMethod = keyof HostCalls;
-type Handlers = { readonly [M in HostMethod]: (params: HostCalls[M][0]) => Promise<HostCalls[M][1]> };
+
+type Handlers = {
+  readonly [M in HostMethod]: (params: HostCalls[M][0], place: Place) => Promise<HostCalls[M][1]>;
+};
 
 /** A TCP stream sends a block this often: enough to notice an interruption, and cheap for tests with many streams. */
 const blockBytes = 4096;
@@ -78,33 +87,83 @@ interface Stream {
   readonly stop: () => void;
 }
 
-const streams = new Map<number, Stream>();
+/** A network namespace with what is open in it. */
+class Place {
+  readonly streams = new Map<number, Stream>();
+  /** Closes its listeners with their connections. */
+  readonly closers = new Set<() => void>();
+  readonly #namespace: string | undefined;
+
+  /** Absent: where the program was started. */
+  constructor(namespace?: string) {
+    this.#namespace = namespace;
+  }
+
+  /** Runs `open`, whose socket is in this namespace. */
+  async opened<T>(open: () => T): Promise<T> {
+    const isOpened = openings.then(() => this.#inside(open));
+    openings = isOpened.catch(() => undefined);
+    return isOpened;
+  }
+
+  /** Node opens the socket in the same turn of its event loop, on the main thread. */
+  async #inside<T>(open: () => T): Promise<T> {
+    const leave = this.#namespace === undefined ? () => undefined : enterNamespace(this.#namespace);
+    const socket = open();
+    await nextTurn();
+    leave();
+    return socket;
+  }
+
+  stream(id: number): Stream {
+    const stream = this.streams.get(id);
+    if (stream === undefined) throw new Error(`no stream ${id}`);
+    return stream;
+  }
+
+  close(): void {
+    for (const { stop } of this.streams.values()) stop();
+    for (const close of this.closers) close();
+  }
+}
+
+/** One socket is opened after the other: the main thread is in one namespace at a time. */
+let openings: Promise<unknown> = Promise.resolve();
+const places = new Map<string, Place>();
+let lastStream = 0;
 
 const handlers: Handlers = {
-  listen: async ({ host, transport, port, address }) => {
-    await (transport === "tcp" ? serveTcp(host, port) : serveUdp(host, port, address));
+  listen: async ({ host, transport, port, address }, place) => {
+    await (transport === "tcp" ? serveTcp(place, host, port) : serveUdp(place, host, port, address));
     return null;
   },
-  ask: (params) => (params.transport === "tcp" ? askTcp(params) : askUdp(params)),
-  open: async (params) => {
-    streams.set(params.stream, params.transport === "tcp" ? openTcp(params) : openUdp(params));
-    return null;
+  ask: (params, place) => (params.transport === "tcp" ? askTcp(place, params) : askUdp(place, params)),
+  open: async (params, place) => {
+    const open = params.transport === "tcp" ? openTcp : openUdp;
+    const number = ++lastStream;
+    place.streams.set(number, await place.opened(() => open(params)));
+    return number;
   },
-  progress: async ({ stream }) => streamOf(stream).progress,
-  advance: ({ stream, by, timeoutMs }) => advance(streamOf(stream), by, timeoutMs),
-  close: async ({ stream }) => {
-    const found = streamOf(stream);
+  progress: async ({ stream }, place) => place.stream(stream).progress,
+  advance: ({ stream, by, timeoutMs }, place) => advance(place.stream(stream), by, timeoutMs),
+  close: async ({ stream }, place) => {
+    const found = place.stream(stream);
     found.stop();
-    streams.delete(stream);
+    place.streams.delete(stream);
     return found.progress;
   },
   flood,
+  stop: async (_, place) => {
+    place.close();
+    return null;
+  },
 };
 
 async function main(): Promise<void> {
   const [option, host] = process.argv.slice(2);
   if (option === "--serve" && host !== undefined) {
-    await Promise.all([serveTcp(host, 80), serveUdp(host, 53)]);
+    const here = new Place();
+    await Promise.all([serveTcp(here, host, 80), serveUdp(here, host, 53)]);
     return;
   }
   for await (const line of createInterface({ input: process.stdin })) void answer(line);
@@ -112,8 +171,16 @@ async function main(): Promise<void> {
 }
 
 async function answer(line: string): Promise<void> {
-  const { id, method, params } = JSON.parse(line) as { id: number; method: HostMethod; params: never };
-  const reply = await handlers[method](params).then(
+  const { id, namespace, method, params } = JSON.parse(line) as {
+    readonly id: number;
+    readonly namespace: string;
+    readonly method: HostMethod;
+    readonly params: never;
+  };
+  const place = places.get(namespace) ?? new Place(namespace);
+  if (method === "stop") places.delete(namespace);
+  else places.set(namespace, place);
+  const reply = await handlers[method](params, place).then(
     (result) => ({ id, result }),
     (error: unknown) => ({ id, error: String(error) }),
   );
@@ -121,66 +188,75 @@ async function answer(line: string): Promise<void> {
 }
 
 /** Sends one line with the client's address, then echoes every byte. */
-function serveTcp(host: string, port: number): Promise<void> {
+async function serveTcp(place: Place, host: string, port: number): Promise<void> {
+  const connections = new Set<Socket>();
   const server = createServer((socket) => {
+    connections.add(socket);
     socket.on("error", () => socket.destroy());
+    socket.once("close", () => connections.delete(socket));
     socket.write(`${JSON.stringify(answerTo(host, socket.remoteAddress, socket.remotePort))}\n`);
     socket.pipe(socket);
   });
-  return new Promise((resolve, reject) => {
-    server.once("error", reject).listen({ port, host: "0.0.0.0", backlog: 1024 }, resolve);
+  const listening = once(server, "listening");
+  await place.opened(() => server.listen({ port, host: "0.0.0.0", backlog: 1024 }));
+  await listening;
+  place.closers.add(() => {
+    server.close();
+    for (const socket of connections) socket.destroy();
   });
 }
 
-function serveUdp(host: string, port: number, address?: string): Promise<void> {
+async function serveUdp(place: Place, host: string, port: number, address?: string): Promise<void> {
   const server = createSocket({ type: "udp4", reuseAddr: true });
   server.on("message", (_, from) => {
     server.send(JSON.stringify(answerTo(host, from.address, from.port)), from.port, from.address);
   });
-  return new Promise((resolve, reject) => {
-    server.once("error", reject).bind(port, address, resolve);
-  });
+  const listening = once(server, "listening");
+  await place.opened(() => server.bind(port, address));
+  await listening;
+  place.closers.add(() => server.close());
 }
 
 function answerTo(host: string, address = "", port = 0): Answer {
   return { answeredBy: host, seenAs: address.replace("::ffff:", ""), seenPort: port };
 }
 
-function askTcp(target: Target & { timeoutMs: number }): Promise<Answer | { silence: string }> {
-  return new Promise((resolve) => {
-    const stream = openTcp(target, () => finish(stream.progress.answer ?? silence(stream.progress.ended)));
-    const timer = setTimeout(() => finish(silence("timeout")), target.timeoutMs);
-    const finish = (result: Answer | { silence: string }) => {
-      clearTimeout(timer);
-      stream.stop();
-      resolve(result);
-    };
-  });
+async function askTcp(
+  place: Place,
+  target: Target & { timeoutMs: number },
+): Promise<Answer | { silence: string }> {
+  const first = Promise.withResolvers<void>();
+  const stream = await place.opened(() => openTcp(target, first.resolve));
+  const timer = setTimeout(first.resolve, target.timeoutMs);
+  await first.promise;
+  clearTimeout(timer);
+  stream.stop();
+  const { answer, ended = "timeout" } = stream.progress;
+  return answer ?? silence(ended);
 }
 
-function askUdp(target: Target & { timeoutMs: number }): Promise<Answer | { silence: string }> {
-  return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    let isFinished = false;
-    const send = () =>
-      socket.send("?", target.port, target.address, (error) => error && finish(silence(error.message)));
-    const timer = setTimeout(() => finish(silence("timeout")), target.timeoutMs);
-    const resend = setInterval(send, resendMs);
-    const finish = (result: Answer | { silence: string }) => {
-      if (isFinished) return;
-      isFinished = true;
-      clearTimeout(timer);
-      clearInterval(resend);
-      // The port is free again only then; the next request may use it.
-      socket.close(() => resolve(result));
-    };
-    socket.on("error", (error) => finish(silence(error.message)));
-    socket.on("message", (message, from) => {
-      const isFromTarget = from.address === target.address && from.port === target.port;
-      if (target.isConnected !== true || isFromTarget) finish(JSON.parse(message.toString()) as Answer);
-    });
-    socket.bind(target.fromPort ?? 0, target.from, send);
+async function askUdp(
+  place: Place,
+  target: Target & { timeoutMs: number },
+): Promise<Answer | { silence: string }> {
+  const { promise, resolve } = Promise.withResolvers<Answer | { silence: string }>();
+  const socket = createSocket("udp4");
+  const send = () =>
+    socket.send("?", target.port, target.address, (error) => error && resolve(silence(error.message)));
+  socket.on("error", (error) => resolve(silence(error.message)));
+  socket.on("message", (message, from) => {
+    const isFromTarget = from.address === target.address && from.port === target.port;
+    if (target.isConnected !== true || isFromTarget) resolve(JSON.parse(message.toString()) as Answer);
   });
+  await place.opened(() => socket.bind(target.fromPort ?? 0, target.from, send));
+  const timer = setTimeout(() => resolve(silence("timeout")), target.timeoutMs);
+  const resend = setInterval(send, resendMs);
+  const result = await promise;
+  clearTimeout(timer);
+  clearInterval(resend);
+  // The port is free again only then; the next request may use it.
+  await new Promise<void>((closed) => socket.close(closed));
+  return result;
 }
 
 /** `onFirst` runs once: at the greeting, or at the end if there was none. */
@@ -283,24 +359,18 @@ function advance(stream: Stream, by: number, timeoutMs: number): Promise<boolean
   });
 }
 
-async function flood(params: HostCalls["flood"][0]): Promise<Readonly<Record<string, number>>> {
+async function flood(params: HostCalls["flood"][0], place: Place): Promise<Readonly<Record<string, number>>> {
   const counts: Record<string, number> = {};
   let left = params.count;
   const worker = async () => {
     while (left-- > 0) {
-      const result = await handlers.ask(params);
+      const result = await handlers.ask(params, place);
       const key = "silence" in result ? result.silence : result.seenAs;
       counts[key] = (counts[key] ?? 0) + 1;
     }
   };
   await Promise.all(Array.from({ length: Math.min(32, params.count) }, worker));
   return counts;
-}
-
-function streamOf(id: number): Stream {
-  const stream = streams.get(id);
-  if (stream === undefined) throw new Error(`no stream ${id}`);
-  return stream;
 }
 
 /** Bytes that depend on their position, so that a lost or doubled block shows. */

@@ -1,10 +1,10 @@
-/** A host of a lab, controlled from the test: one process in its namespace that serves and asks on request. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+/** A host of a lab, controlled from the test: it serves and asks on request, in its namespace. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Answer, HostCalls, HostMethod, Progress, Target, Transport } from "./host-program.ts";
-import { nodeInNamespace } from "./in-namespace.ts";
 import type { HostName, Lab } from "./lab.ts";
 
 /** The program's file, to start it manually: `node <file> --serve <host>`. */
@@ -15,36 +15,18 @@ const answerTimeoutMs = 4_000;
 /** Long enough for an answer on this machine, short enough when none is expected. */
 const silenceTimeoutMs = 400;
 
-interface Pending {
-  readonly resolve: (result: unknown) => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class Host {
   readonly name: HostName;
-  readonly #child: ChildProcess;
-  readonly #pending = new Map<number, Pending>();
-  #lastId = 0;
+  readonly #namespace: string;
 
-  private constructor(name: HostName, child: ChildProcess) {
+  constructor(lab: Lab, name: HostName) {
     this.name = name;
-    this.#child = child;
+    this.#namespace = lab.namespaceOf(name);
   }
 
-  static async start(lab: Lab, name: HostName): Promise<Host> {
-    const [command = "ip", ...args] = nodeInNamespace(lab.namespaceOf(name), [hostProgram]);
-    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
-    const host = new Host(name, child);
-    host.#listen();
-    await once(child, "spawn");
-    return host;
-  }
-
+  /** Closes its sockets. */
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = once(this.#child, "exit");
-    this.#child.stdin?.end();
-    await exited;
+    if (program !== undefined) await this.#call("stop", null);
   }
 
   async serve(transport: Transport, ...ports: readonly number[]): Promise<void> {
@@ -70,8 +52,7 @@ export class Host {
 
   /** Opens a stream that sends without pause and checks what comes back. */
   async open(target: Target): Promise<HostStream> {
-    const stream = ++this.#lastId;
-    await this.#call("open", { ...target, stream });
+    const stream = await this.#call("open", target);
     return {
       progress: () => this.#call("progress", { stream }),
       advance: (by, timeoutMs = answerTimeoutMs) => this.#call("advance", { stream, by, timeoutMs }),
@@ -84,28 +65,62 @@ export class Host {
     return this.#call("flood", { ...target, count, timeoutMs: answerTimeoutMs });
   }
 
-  #call<M extends HostMethod>(method: M, params: HostCalls[M][0]): Promise<HostCalls[M][1]> {
-    const id = ++this.#lastId;
-    return new Promise<HostCalls[M][1]>((resolve, reject) => {
-      this.#pending.set(id, { resolve: (result) => resolve(result as HostCalls[M][1]), reject });
-      this.#child.stdin?.write(`${JSON.stringify({ id, method, params })}\n`);
+  async #call<M extends HostMethod>(method: M, params: HostCalls[M][0]): Promise<HostCalls[M][1]> {
+    program ??= new Program();
+    try {
+      return (await program.call(this.#namespace, method, params)) as HostCalls[M][1];
+    } catch (error) {
+      throw new Error(`${this.name}: ${error}`);
+    }
+  }
+}
+
+interface Pending {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** All hosts of a test are one process, which ends with the test's. */
+let program: Program | undefined;
+
+class Program {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+
+  constructor() {
+    const { NODE_OPTIONS: _, ...env } = process.env;
+    this.#child = spawn(process.execPath, [hostProgram], { stdio: ["pipe", "pipe", "inherit"], env });
+    this.#child.unref();
+    (this.#child.stdin as unknown as Socket).unref();
+    createInterface({ input: this.#child.stdout }).on("line", (line) => {
+      const { id, result, error } = JSON.parse(line) as { id: number; result?: unknown; error?: string };
+      const pending = this.#pending.get(id);
+      this.#pending.delete(id);
+      this.#holdProcess();
+      if (error === undefined) pending?.resolve(result);
+      else pending?.reject(error);
+    });
+    this.#child.once("exit", () => {
+      program = undefined;
+      for (const { reject } of this.#pending.values()) reject("the hosts' process ended");
     });
   }
 
-  #listen(): void {
-    const { stdout } = this.#child;
-    if (stdout === null) throw new Error("the host's standard output is not a pipe");
-    createInterface({ input: stdout }).on("line", (line) => {
-      const reply = JSON.parse(line) as { id: number; result?: unknown; error?: string };
-      const pending = this.#pending.get(reply.id);
-      this.#pending.delete(reply.id);
-      if (reply.error === undefined) pending?.resolve(reply.result);
-      else pending?.reject(new Error(`${this.name}: ${reply.error}`));
+  call(namespace: string, method: HostMethod, params: unknown): Promise<unknown> {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#holdProcess();
+      this.#child.stdin.write(`${JSON.stringify({ id, namespace, method, params })}\n`);
     });
-    this.#child.once("exit", () => {
-      for (const { reject } of this.#pending.values()) reject(new Error(`${this.name} ended`));
-      this.#pending.clear();
-    });
+  }
+
+  /** While an answer is awaited, this process does not end. */
+  #holdProcess(): void {
+    const stdout = this.#child.stdout as unknown as Socket;
+    if (this.#pending.size > 0) stdout.ref();
+    else stdout.unref();
   }
 }
 

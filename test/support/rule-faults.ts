@@ -3,7 +3,6 @@
  * nftables the netlink socket. While the tool of iptables-nft has a fault, netlink writes no rule without it.
  */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import { type Orders, type SocketFault, socketFiles } from "./bad-socket.ts";
 import type { DataplaneName, Variant } from "./gateway.ts";
 import type { Lab } from "./lab.ts";
@@ -22,8 +21,8 @@ export type WriteFault =
   | "hangs";
 
 export interface RuleFaults {
-  /** The entry file of the daemon with the faults. Absent: its sources. */
-  readonly main?: string;
+  /** True if the daemon has to be that of agent-on-bad-netlink.ts. */
+  readonly isOnNetlink: boolean;
   /** Every transaction fails from now on, or only the next `times`. */
   break(fault: WriteFault, times?: number): Promise<void>;
   /** Refuses everything that contains the address as a whole, with the rest of its transaction. */
@@ -41,10 +40,7 @@ export function ruleFaults(toolbox: Toolbox, lab: Lab, dataplane: DataplaneName)
   return dataplane === "nftables" ? new SocketFaults(toolbox) : new ToolFaults(toolbox, lab, dataplane);
 }
 
-const badNetlink = fileURLToPath(new URL("agent-on-bad-netlink.ts", import.meta.url));
-
 class ToolFaults implements RuleFaults {
-  readonly main?: string;
   readonly #toolbox: Toolbox;
   readonly #socket: SocketFaults | undefined;
   readonly #lab: Lab;
@@ -56,9 +52,11 @@ class ToolFaults implements RuleFaults {
     this.#lab = lab;
     this.#tool = `${variant}-restore`;
     this.#readingTool = `${variant}-save`;
-    if (variant !== "iptables-nft") return;
-    this.main = badNetlink;
-    this.#socket = new SocketFaults(toolbox);
+    if (variant === "iptables-nft") this.#socket = new SocketFaults(toolbox);
+  }
+
+  get isOnNetlink(): boolean {
+    return this.#socket !== undefined;
   }
 
   async break(fault: WriteFault, times?: number): Promise<void> {
@@ -129,7 +127,7 @@ async function isSleeping(pid: number): Promise<boolean> {
 }
 
 class SocketFaults implements RuleFaults {
-  readonly main = badNetlink;
+  readonly isOnNetlink = true;
   readonly #files: ReturnType<typeof socketFiles>;
   #number = 0;
 

@@ -38,7 +38,7 @@ t.test("a lab carries traffic, and its hosts report the result", async (t) => {
   await lab.exec("gw", ["iptables-nft-restore"], {
     input: `*nat\n-A PREROUTING -d ${eip} -j DNAT --to 10.0.1.5\n-A POSTROUTING -s 10.0.1.5 -j SNAT --to ${eip}\nCOMMIT\n`,
   });
-  const [outside, pod1] = await Promise.all([Host.start(lab, "outside"), Host.start(lab, "pod1")]);
+  const [outside, pod1] = [new Host(lab, "outside"), new Host(lab, "pod1")];
   t.teardown(() => Promise.all([outside.stop(), pod1.stop()]));
   await Promise.all([
     pod1.serve("tcp", 80),
@@ -135,11 +135,14 @@ t.test("the cleanup removes leftovers of dead runs and nothing else", async (t) 
 t.test("a recreated gateway is empty, and reachable at once", async (t) => {
   await lab.renewGateway();
   t.notMatch(await inGateway("nft", "list", "ruleset"), /chain/);
-  const pod1 = await Host.start(lab, "pod1");
-  const gw = await Host.start(lab, "gw");
+  const pod1 = new Host(lab, "pod1");
+  const gw = new Host(lab, "gw");
   t.teardown(() => Promise.all([pod1.stop(), gw.stop()]));
   await gw.serve("tcp", 90);
-  t.match(await pod1.ask({ transport: "tcp", address: "10.0.1.254", port: 90 }), { answeredBy: "gw" });
+  const target = { transport: "tcp", address: "10.0.1.254", port: 90 } as const;
+  t.match(await pod1.ask(target), { answeredBy: "gw" });
+  await gw.stop();
+  t.same(await pod1.ask(target), { silence: "ECONNREFUSED" }, "a host that was stopped serves no longer");
 });
 
 /** The pid of a process that has ended. */
