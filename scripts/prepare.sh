@@ -49,7 +49,6 @@ install_modules() {
   # Node 24 itself is an optional package. The log level hides the engine warnings of an older Node.
   npm ci --include=dev --include=optional --no-audit --no-fund --loglevel=error >&2
   hash -r
-  tap build >/dev/null
   printf '%s\n' "$wanted" >"$modules_stamp"
 }
 

@@ -143,12 +143,10 @@ export function addressAttribute(type: number, value: AddressValue, family: Fami
 
 /** A NUL-terminated string of Latin-1 characters. */
 export function textAttribute(type: number, text: string): Uint8Array {
-  return bytesAttribute(
-    type,
-    Uint8Array.from({ length: text.length + 1 }, (_, index) =>
-      index < text.length ? text.charCodeAt(index) : 0,
-    ),
-  );
+  const attribute = blank(type, text.length + 1);
+  for (let index = 0; index < text.length; index++)
+    attribute[attributeHeader + index] = text.charCodeAt(index);
+  return attribute;
 }
 
 /** Joins a header and its attributes to a payload. */

@@ -58,7 +58,7 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
     await strike(gw, row.commands);
     const isSeen = async () => {
       const isDone = !isRepaired(row) || (await repairsOf(gw)) > repairs;
-      return isDone && isAsSaid(await statusOf(gw), row) && (await isSettled(gw));
+      return isDone && (await isAsSaid(gw, row)) && (await isSettled(gw));
     };
     await lookedAt(gw, row, async () => {
       if (!(await isSeen())) return false;
@@ -88,8 +88,7 @@ async function play(t: Test, gw: Gateway, row: Obstruction): Promise<void> {
     await strike(gw, row.undo);
   }
   await lookedAt(gw, row, async () => {
-    const { notReady, reasons } = await statusOf(gw);
-    return notReady.length + reasons.length === 0 && isSettled(gw);
+    return (await isAsSaid(gw, {})) && isSettled(gw);
   });
   for (const name of dead) {
     // A host that got no ARP answer meanwhile gives up its next packets, too, until it asks again.
@@ -134,11 +133,15 @@ async function isSettled(gw: Gateway): Promise<boolean> {
   return (await gw.api.plan()).changes.length === 0;
 }
 
-/** The agent repaired what it can repair, and reports the rest. */
-function isAsSaid(
-  found: Awaited<ReturnType<typeof statusOf>>,
-  { notReady = [], degraded = [] }: Obstruction,
-): boolean {
+/** The agent repaired what it can repair, and reports the rest. The lists are read once the counts are right: this is asked often. */
+async function isAsSaid(
+  gw: Gateway,
+  { notReady = [], degraded = [] }: Pick<Obstruction, "notReady" | "degraded">,
+): Promise<boolean> {
+  const { objects, degraded: reported } = await gw.api.status();
+  const count = Object.values(objects).reduce((sum, kind) => sum + kind.notReady, 0);
+  if (count !== notReady.length || reasonsOf(reported).join() !== degraded.join()) return false;
+  const found = await statusOf(gw);
   return found.notReady.join() === notReady.join() && found.reasons.join() === degraded.join();
 }
 
@@ -188,12 +191,16 @@ async function statusOf(gw: Gateway) {
   const objects = lists.flat();
   return {
     notReady: objects.map(({ id }) => id),
-    reasons: [...new Set(degraded.map(({ reason }) => reason))].sort(),
+    reasons: reasonsOf(degraded),
     words: [
       ...objects.map(({ id, reason, message }) => `${id} ${reason}: ${message}`),
       ...degraded.map(({ reason, message }) => `${reason}: ${message}`),
     ].join("\n"),
   };
+}
+
+function reasonsOf(degraded: readonly { readonly reason: string }[]): readonly string[] {
+  return [...new Set(degraded.map(({ reason }) => reason))].sort();
 }
 
 /** For each flow: the target, the host that must answer, and the source address that this host must see. */

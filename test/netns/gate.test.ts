@@ -2,7 +2,7 @@
  * The gates: what no rule translates does not leave a fresh namespace, what is translated passes at once, and BFD waits until the
  * gateway translates.
  */
-import { mkdir, readdir, symlink, unlink } from "node:fs/promises";
+import { readdir, symlink, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { WireWatch } from "../faults/wire-watch.ts";
@@ -38,18 +38,22 @@ async function makeGateway(t: Test, variant: (typeof variants)[number]): Promise
 }
 
 /** For an agent that must not find nft. */
-async function settingsOf(gw: Gateway, variant: (typeof variants)[number]) {
-  if (variant !== "iptables-legacy without nft") return {};
-  const directory = join(gw.toolbox.directory, "without-nft");
-  await mkdir(directory);
+function settingsOf(gw: Gateway, variant: (typeof variants)[number]) {
+  return variant === "iptables-legacy without nft" ? { PATH: `${gw.toolbox.directory}:${withoutNft}` } : {};
+}
+
+/** A directory with all commands of this machine but nft. */
+async function linkAllButNft(): Promise<string> {
+  const directory = t.testdir({});
   const names = new Map<string, string>();
   for (const place of ["/bin", "/sbin", "/usr/bin", "/usr/sbin"])
     for (const name of await readdir(place)) names.set(name, join(place, name));
   names.delete("nft");
   for (const [name, path] of names) await symlink(path, join(directory, name));
-  return { PATH: `${gw.toolbox.directory}:${directory}` };
+  return directory;
 }
 
+const withoutNft = await linkAllButNft();
 const variants = [...dataplanes, "iptables-legacy without nft"] as const;
 
 const nft = (gw: Gateway, input: string) => gw.lab.exec("gw", ["nft", "--file", "-"], { input });
@@ -74,7 +78,7 @@ t.jobs = variants.length;
 for (const variant of variants) {
   t.test(variant, { buffered: true }, async (t) => {
     const gw = await makeGateway(t, variant);
-    const settings = await settingsOf(gw, variant);
+    const settings = settingsOf(gw, variant);
     const [outside, pod1, pod2] = [gw.host("outside"), gw.host("pod1"), gw.host("pod2")];
     const wire = new WireWatch(gw.lab);
     await wire.start();

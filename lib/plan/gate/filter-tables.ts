@@ -63,11 +63,11 @@ export function holdsBack(gate: DefinitionLines): boolean {
 
 /** True if the gate's table may drop what is translated: it is not as the agent makes it, such as that of an older version. */
 export function mayDropTranslated(program: Program, gate: DefinitionLines): boolean {
+  if (!holdsBack(gate)) return false;
   const interfaces = filterInterfaces(program);
-  const isOurs = [interfaces, { ...interfaces, isUnnamed: true }].some((one) =>
-    isSameDefinition(gate, filterTableLines("gate", one)),
+  return [interfaces, { ...interfaces, isUnnamed: true }].every(
+    (one) => !isSameDefinition(gate, filterTableLines("gate", one)),
   );
-  return holdsBack(gate) && !isOurs;
 }
 
 /** One transaction, and the phase that it is due in. */

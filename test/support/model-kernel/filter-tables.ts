@@ -34,6 +34,16 @@ export interface BarredPacket {
   readonly isTranslated?: boolean;
 }
 
+/** Scripts make the same few tables again and again. */
+const knownLines = new Map<string, readonly string[]>();
+
+function linesOf(name: FilterTable, interfaces: FilterInterfaces): readonly string[] {
+  const key = JSON.stringify([name, interfaces]);
+  const lines = knownLines.get(key) ?? filterTableLines(name, interfaces);
+  knownLines.set(key, lines);
+  return lines;
+}
+
 export class FilterTables {
   /** Number of writes. */
   commits = 0;
@@ -47,7 +57,7 @@ export class FilterTables {
   read(): ObservedFilterTables {
     const lines = (name: FilterTable) => {
       const interfaces = this.#tables.get(name);
-      return interfaces && filterTableLines(name, interfaces);
+      return interfaces && linesOf(name, interfaces);
     };
     return { definitions: byFilterTable(lines), elements: this.#elements };
   }
