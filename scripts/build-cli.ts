@@ -40,7 +40,11 @@ export async function buildCli(): Promise<void> {
       legalComments: "inline",
     });
   }
-  await writeStarter(directory, { program: "natgwctl", file: "natgwctl.js", exitCode: 2 });
+  await writeStarter(directory, {
+    program: "natgwctl",
+    exitCode: 2,
+    running: 'require("./natgwctl.js");\n',
+  });
   await compile();
 }
 

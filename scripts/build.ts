@@ -1,14 +1,14 @@
 /**
  * Bundles the daemon into one file, dist/agent/agent.js. Without a bundle Node spends most of the agent's start on finding and
- * compiling about two thousand modules. dist/agent/main.js starts it with V8's compile cache beside it;
+ * compiling about two thousand modules. dist/agent/main.js starts it with the code that V8 compiled beside it (code-cache.ts);
  * docs/adr/0011-one-bundle.md has the figures.
  */
-import { spawnSync } from "node:child_process";
 import { rename } from "node:fs/promises";
 import type { Plugin } from "esbuild";
 import { buildCli } from "./build-cli.ts";
 import { builtins } from "./builtins.ts";
-import { bundle, cachingEnvironment, writeStarter } from "./bundle.ts";
+import { bundle, writeStarter } from "./bundle.ts";
+import { fillCodeCache, runningWithCodeCache, wrapper } from "./code-cache.ts";
 import { buildPage } from "./page.ts";
 
 /** Puts the status page into the bundle. */
@@ -32,11 +32,13 @@ async function buildAgent(): Promise<void> {
     // They load their binaries from the directories of their own files.
     external: ["koffi", "netlink"],
     legalComments: "external",
+    ...wrapper,
   });
   await rename(`${file}.new.LEGAL.txt`, `${file}.LEGAL.txt`);
-  await writeStarter(directory, { program: "natgw-agent", file: "agent.js", exitCode: 1 });
-  spawnSync(process.execPath, [`${directory}/main.js`, "--version"], {
-    env: cachingEnvironment(),
-    stdio: "ignore",
+  await writeStarter(directory, {
+    program: "natgw-agent",
+    exitCode: 1,
+    running: runningWithCodeCache("agent.js"),
   });
+  await fillCodeCache(directory);
 }

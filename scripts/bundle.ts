@@ -27,16 +27,22 @@ export async function bundle(entry: string, file: string, options: BuildOptions)
   await rename(`${file}.new`, file);
 }
 
+export interface StarterOptions {
+  readonly program: string;
+  /** Of the program for a Node that is too old. */
+  readonly exitCode: number;
+  /** The lines that run the bundle. */
+  readonly running: string;
+}
+
 /**
  * Writes `main.js`, which starts a bundle of its directory with V8's compile cache beside it, and removes the cache of the bundle before.
  * The cache is portable: the image is built in another directory. Where it cannot be read or written, Node goes without. An older Node
  * would fail somewhere with a syntax error or a missing function, so the first lines run with any Node.
- *
- * @param exitCode of the program for a Node that is too old
  */
 export async function writeStarter(
   directory: string,
-  { program, file, exitCode }: { readonly program: string; readonly file: string; readonly exitCode: number },
+  { program, exitCode, running }: StarterOptions,
 ): Promise<void> {
   await put(`${directory}/package.json`, '{ "type": "commonjs" }\n');
   await put(
@@ -47,8 +53,7 @@ if (Number.parseInt(process.versions.node, 10) < 24) {
   process.exit(${exitCode});
 }
 require("node:module").enableCompileCache({ directory: \`\${__dirname}/compiled\`, portable: true });
-require("./${file}");
-`,
+${running}`,
   );
   await rm(`${directory}/compiled`, { recursive: true, force: true });
 }

@@ -306,7 +306,9 @@ t.test(
     // A service changes from two backends to one and back. Its element moves from one map to the other in one
     // transaction.
     await converge({ ...full, dnats: [dnat("dns", "udp", 5353, pod2Ip)] });
-    t.match(await outside.ask(udp("203.0.113.11", 5353)), { answeredBy: "pod2" });
+    // One of the ports that the kernel chooses may still have a flow of an earlier test, to the other backend.
+    const asked = { ...udp("203.0.113.11", 5353), fromPort: 5353 };
+    t.match(await outside.ask(asked), { answeredBy: "pod2" });
     t.ok(await stream.advance(5_000), "a flow lives through all of it");
     await converge(full);
     await nft("flush table ip natgw");
