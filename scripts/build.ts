@@ -7,7 +7,7 @@ import { rename } from "node:fs/promises";
 import type { Plugin } from "esbuild";
 import { buildCli } from "./build-cli.ts";
 import { builtins } from "./builtins.ts";
-import { bundle, writeStarter } from "./bundle.ts";
+import { bundle, packagesWithBinaries, writeStarter } from "./bundle.ts";
 import { fillCodeCache, runningWithCodeCache, wrapper } from "./code-cache.ts";
 import { buildPage } from "./page.ts";
 
@@ -29,8 +29,7 @@ async function buildAgent(): Promise<void> {
   const file = `${directory}/agent.js`;
   await bundle("agent/main.ts", file, {
     plugins: [builtins(), statusPage],
-    // They load their binaries from the directories of their own files.
-    external: ["koffi", "netlink"],
+    external: packagesWithBinaries,
     legalComments: "external",
     ...wrapper,
   });

@@ -21,13 +21,16 @@ const common = {
   preserveSymlinks: true,
 } as const satisfies BuildOptions;
 
+/** Packages that load their binaries from the directories of their own files: the daemon's bundle does not have them in it. */
+export const packagesWithBinaries = ["koffi", "netlink"];
+
 /** Bundles a program into one file, atomically: it may just be starting from the file before. */
 export async function bundle(entry: string, file: string, options: BuildOptions): Promise<void> {
   await build({ ...common, ...options, entryPoints: [entry], outfile: `${file}.new` });
   await rename(`${file}.new`, file);
 }
 
-export interface StarterOptions {
+interface StarterOptions {
   readonly program: string;
   /** Of the program for a Node that is too old. */
   readonly exitCode: number;

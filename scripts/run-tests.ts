@@ -1,7 +1,8 @@
 /**
  * Runs test files, each in a process of its own, and prints TAP: `run-tests.ts JOBS FILE...`. The files of a folder share
- * one process. `JOBS` run at a time, and up to six more while an eighth of the processors' time is idle: many tests mostly wait. A comment at the end has the counts of assertions. `tap run` does the same, but loads hooks for coverage into every
- * process, which costs a second of CPU time for each file.
+ * one process. `JOBS` run at a time, and up to six more while an eighth of the processors' time is idle: many tests mostly wait. A
+ * comment at the end has the counts of assertions. `tap run` does the same, but loads hooks for coverage into every process, which
+ * costs a second of CPU time for each file.
  */
 import { cpus } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";

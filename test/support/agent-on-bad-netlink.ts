@@ -1,8 +1,11 @@
-/** The daemon in one file, like the shipped one, but with bad-socket.ts as the socket of its nftables dataplane. All other sockets are real. */
+/**
+ * The daemon in one file, like the shipped one, but with bad-socket.ts as the socket of its nftables dataplane. All other sockets
+ * are real.
+ */
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "esbuild";
 import { builtins } from "../../scripts/builtins.ts";
-import { bundle } from "../../scripts/bundle.ts";
+import { bundle, packagesWithBinaries } from "../../scripts/bundle.ts";
 
 /** Beside the packages that the bundle loads. */
 const file = pathOf("../../node_modules/.cache/agent-on-bad-netlink.cjs");
@@ -24,7 +27,7 @@ let built: Promise<string> | undefined;
 export function agentOnBadNetlink(): Promise<string> {
   built ??= bundle(pathOf("../../agent/main.ts"), file, {
     plugins: [badSocket, builtins()],
-    external: ["koffi", "netlink"],
+    external: packagesWithBinaries,
   }).then(() => file);
   return built;
 }

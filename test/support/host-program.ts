@@ -100,19 +100,22 @@ class Place {
   }
 
   /** Runs `open`, whose socket is in this namespace. */
-  async opened<T>(open: () => T): Promise<T> {
-    const isOpened = openings.then(() => this.#inside(open));
-    openings = isOpened.catch(() => undefined);
-    return isOpened;
+  opened<T>(open: () => T): Promise<T> {
+    const opening = openings.then(() => this.#inside(open));
+    openings = opening.catch(() => undefined);
+    return opening;
   }
 
   /** Node opens the socket in the same turn of its event loop, on the main thread. */
   async #inside<T>(open: () => T): Promise<T> {
     const leave = this.#namespace === undefined ? () => undefined : enterNamespace(this.#namespace);
-    const socket = open();
-    await nextTurn();
-    leave();
-    return socket;
+    try {
+      const socket = open();
+      await nextTurn();
+      return socket;
+    } finally {
+      leave();
+    }
   }
 
   stream(id: number): Stream {
@@ -197,9 +200,8 @@ async function serveTcp(place: Place, host: string, port: number): Promise<void>
     socket.write(`${JSON.stringify(answerTo(host, socket.remoteAddress, socket.remotePort))}\n`);
     socket.pipe(socket);
   });
-  const listening = once(server, "listening");
-  await place.opened(() => server.listen({ port, host: "0.0.0.0", backlog: 1024 }));
-  await listening;
+  const listen = () => server.listen({ port, host: "0.0.0.0", backlog: 1024 });
+  await Promise.all([once(server, "listening"), place.opened(listen)]);
   place.closers.add(() => {
     server.close();
     for (const socket of connections) socket.destroy();
@@ -211,9 +213,7 @@ async function serveUdp(place: Place, host: string, port: number, address?: stri
   server.on("message", (_, from) => {
     server.send(JSON.stringify(answerTo(host, from.address, from.port)), from.port, from.address);
   });
-  const listening = once(server, "listening");
-  await place.opened(() => server.bind(port, address));
-  await listening;
+  await Promise.all([once(server, "listening"), place.opened(() => server.bind(port, address))]);
   place.closers.add(() => server.close());
 }
 

@@ -93,6 +93,8 @@ class Program {
     this.#child = spawn(process.execPath, [hostProgram], { stdio: ["pipe", "pipe", "inherit"], env });
     this.#child.unref();
     (this.#child.stdin as unknown as Socket).unref();
+    // Its end is reported by its exit.
+    this.#child.stdin.on("error", () => undefined);
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       const { id, result, error } = JSON.parse(line) as { id: number; result?: unknown; error?: string };
       const pending = this.#pending.get(id);

@@ -140,7 +140,14 @@ t.test("a recreated gateway is empty, and reachable at once", async (t) => {
   t.teardown(() => Promise.all([pod1.stop(), gw.stop()]));
   await gw.serve("tcp", 90);
   const target = { transport: "tcp", address: "10.0.1.254", port: 90 } as const;
+  await t.rejects(gw.serve("tcp", 90), /gw: .*EADDRINUSE/, "a port is served once");
   t.match(await pod1.ask(target), { answeredBy: "gw" });
+  await t.rejects(
+    new Host(lab, "pod9").ask(target),
+    /pod9: .*ENOENT/,
+    "a host that is not there asks nobody",
+  );
+  t.match(await pod1.ask(target), { answeredBy: "gw" }, "and the others go on");
   await gw.stop();
   t.same(await pod1.ask(target), { silence: "ECONNREFUSED" }, "a host that was stopped serves no longer");
 });
