@@ -3,7 +3,6 @@
  * compiling about two thousand modules. dist/agent/main.js starts it with the code that V8 compiled beside it (code-cache.ts);
  * docs/adr/0011-one-bundle.md has the figures.
  */
-import { rename } from "node:fs/promises";
 import type { Plugin } from "esbuild";
 import { buildCli } from "./build-cli.ts";
 import { builtins } from "./builtins.ts";
@@ -26,14 +25,12 @@ await buildCli();
 
 async function buildAgent(): Promise<void> {
   const directory = "dist/agent";
-  const file = `${directory}/agent.js`;
-  await bundle("agent/main.ts", file, {
+  await bundle("agent/main.ts", `${directory}/agent.js`, {
     plugins: [builtins(), statusPage],
     external: packagesWithBinaries,
     legalComments: "external",
     ...wrapper,
   });
-  await rename(`${file}.new.LEGAL.txt`, `${file}.LEGAL.txt`);
   await writeStarter(directory, {
     program: "natgw-agent",
     exitCode: 1,

@@ -24,10 +24,12 @@ const common = {
 /** Packages that load their binaries from the directories of their own files: the daemon's bundle does not have them in it. */
 export const packagesWithBinaries = ["koffi", "netlink"];
 
-/** Bundles a program into one file, atomically: it may just be starting from the file before. */
+/** Bundles a program into one file, atomically: it may just be starting from the file before, or be built twice at once. */
 export async function bundle(entry: string, file: string, options: BuildOptions): Promise<void> {
-  await build({ ...common, ...options, entryPoints: [entry], outfile: `${file}.new` });
-  await rename(`${file}.new`, file);
+  const made = `${file}.${process.pid}`;
+  await build({ ...common, ...options, entryPoints: [entry], outfile: made });
+  if (options.legalComments === "external") await rename(`${made}.LEGAL.txt`, `${file}.LEGAL.txt`);
+  await rename(made, file);
 }
 
 interface StarterOptions {
