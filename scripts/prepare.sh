@@ -64,8 +64,11 @@ need_root() { [ "$(id -u)" -eq 0 ] || fail "network namespaces need root"; }
 
 prepare() {
   command -v npm >/dev/null || [ -f "$modules_stamp" ] || fail "npm is missing: install Node 20 or newer with npm"
-  install_tools
+  # Debian's packages and those of npm come from different places: neither waits for the other.
+  install_tools &
+  local tools=$!
   install_modules
+  wait "$tools" || exit 1
   case $(node --version) in
     v24.* | v25.* | v26.*) ;;
     *) fail "Node 24 is needed, $(command -v node) is $(node --version)" ;;
