@@ -70,9 +70,13 @@ export async function fillCodeCache(directory: string): Promise<void> {
         NATGW_ARP_PROBE: "0",
       },
     );
-    const isServing = await serves(agent, socketPath);
-    agent.child.kill();
-    await agent.ended;
+    let isServing = false;
+    try {
+      isServing = await serves(agent, socketPath);
+    } finally {
+      agent.child.kill();
+      await agent.ended;
+    }
     if (!isServing) await start([...node, "--version"]).ended;
   } finally {
     await rm(place, { recursive: true, force: true });
@@ -114,7 +118,7 @@ function start(argv: readonly string[], settings: NodeJS.ProcessEnv = {}): Start
   return { child, ended: once(child, "exit").catch(() => undefined) };
 }
 
-/** False if it ended or the time is over. */
+/** False if it ended or the time is over. @throws Error if it refuses the set: the cache would lack most of the code */
 async function serves({ ended }: Started, socketPath: string): Promise<boolean> {
   let isOver = false;
   void Promise.race([ended, delay(startMs, undefined, { ref: false })]).then(() => {
@@ -124,6 +128,8 @@ async function serves({ ended }: Started, socketPath: string): Promise<boolean> 
     await delay(50);
     const status = await call(socketPath, "PUT", "/v1/desired?wait=5s", JSON.stringify(set));
     if (status === undefined) continue;
+    if (status >= 400 && status < 500)
+      throw new Error(`the agent refuses the set that the build sends: status ${status}`);
     for (const path of ["/v1/status", "/v1/plan", "/metrics", "/readyz"]) await call(socketPath, "GET", path);
     return true;
   }
