@@ -3,8 +3,7 @@
  * PUT of 10,000 objects this is as much again as the agent needs when idle.
  */
 
-import { getHeapStatistics, setFlagsFromString } from "node:v8";
-import { measureMemory, runInNewContext } from "node:vm";
+import { measureMemory } from "node:vm";
 import { releaseCodePages } from "./code-pages.ts";
 import { libcFunction } from "./kernel/libc.ts";
 import type { Log } from "./log.ts";
@@ -13,37 +12,20 @@ import type { Log } from "./log.ts";
 const idleShare = 0.1;
 /** With less excess memory, a collection (about 0.1 s of CPU) is not worth it. */
 const worthwhileBytes = 32 << 20;
-
-type Collect = (options: { readonly type: "major"; readonly flavor?: "last-resort" }) => void;
+/** Looks at rest between the collection and the return of the memory. Meanwhile, after 8 s, V8 collects again. */
+const looksToReturn = 6;
 
 /** CPU time of this process so far, in microseconds. */
 type CpuUsage = () => { readonly user: number; readonly system: number };
 
-let collect: Collect | undefined;
-
-/**
- * With a larger heap, V8 collects beside other work: at once it would stop everything for about 1 ms for each MiB that
- * lives. 10,000 EIPs and FIPs stay below.
- */
-const maxHeapAtOnce = 192 << 20;
-
-/** Frees what nobody holds any more. For the end of work that leaves hundreds of MiB behind. */
+/** Starts to free what nobody holds any more. For the end of work that leaves hundreds of MiB behind. */
 export function collectGarbage(): void {
-  if (isHeapLarge()) {
-    void collectInParts();
-    return;
-  }
-  collect ??= exposeCollector();
-  collect({ type: "major" });
-}
-
-function isHeapLarge(): boolean {
-  return getHeapStatistics().used_heap_size > maxHeapAtOnce;
+  void collectInParts();
 }
 
 /**
- * Starts V8's incremental collection: no other call does. Some seconds later V8 starts another one by itself, which returns
- * more. Resolves when the first has ended.
+ * Starts V8's incremental collection: no other call does. At once it would stop everything for 2 to 6 ms for each MiB that lives.
+ * Some seconds later V8 starts another one by itself, which returns the memory. Resolves when the first has ended.
  */
 async function collectInParts(): Promise<void> {
   const { emitWarning } = process;
@@ -66,11 +48,13 @@ export class MemoryKeeper {
   readonly #intervalMs: number;
   readonly #cpuUsage: CpuUsage;
   #timer: NodeJS.Timeout | undefined;
-  #collect: Collect | undefined;
   #usedMs = 0;
   /** The least resident bytes since the last collection. Memory above this is the excess. */
   #floor = 0;
-  #isCollecting = false;
+  /** What was resident before the collection whose memory is returned next. */
+  #before: number | undefined;
+  #looksLeft = 0;
+  #isAtWork = false;
 
   constructor(log: Log, intervalMs = 2_000, cpuUsage: CpuUsage = () => process.cpuUsage()) {
     this.#log = log;
@@ -79,7 +63,6 @@ export class MemoryKeeper {
   }
 
   start(): void {
-    this.#collect = exposeCollector();
     this.#usedMs = this.#cpuMs();
     this.#timer = setInterval(() => void this.#look(), this.#intervalMs).unref();
   }
@@ -92,15 +75,31 @@ export class MemoryKeeper {
     const usedMs = this.#cpuMs();
     const isResting = usedMs - this.#usedMs < idleShare * this.#intervalMs;
     this.#usedMs = usedMs;
-    const before = process.memoryUsage.rss();
-    this.#floor = Math.min(this.#floor, before);
-    if (this.#isCollecting || !isResting || before - this.#floor < worthwhileBytes) return;
-    this.#isCollecting = true;
-    if (isHeapLarge()) await collectInParts();
-    else this.#collect?.({ type: "major", flavor: "last-resort" });
+    const resident = process.memoryUsage.rss();
+    this.#floor = Math.min(this.#floor, resident);
+    if (this.#isAtWork || !isResting) return;
+    const before = this.#before;
+    // After more work meanwhile, what it left is collected first.
+    if (before === undefined || resident - before >= worthwhileBytes) {
+      this.#before = undefined;
+      if (resident - this.#floor >= worthwhileBytes) await this.#collect(resident);
+    } else if (--this.#looksLeft === 0) await this.#return(before);
+  }
+
+  async #collect(resident: number): Promise<void> {
+    this.#isAtWork = true;
+    await collectInParts();
+    this.#isAtWork = false;
+    this.#before = resident;
+    this.#looksLeft = looksToReturn;
+  }
+
+  async #return(before: number): Promise<void> {
+    this.#isAtWork = true;
     await mallocTrim.async(0);
     await releaseCodePages();
-    this.#isCollecting = false;
+    this.#isAtWork = false;
+    this.#before = undefined;
     this.#floor = process.memoryUsage.rss();
     this.#log.debug({ before, after: this.#floor }, "memory returned to the system");
   }
@@ -109,12 +108,6 @@ export class MemoryKeeper {
     const { user, system } = this.#cpuUsage();
     return (user + system) / 1000;
   }
-}
-
-/** V8's garbage collector. A V8 flag exposes it to contexts created after the flag is set. */
-function exposeCollector(): Collect {
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc") as Collect;
 }
 
 /** glibc's malloc_trim(3): returns free pages of all arenas to the system. */

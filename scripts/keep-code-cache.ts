@@ -2,7 +2,6 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import type { Script } from "node:vm";
 import { crc32 } from "node:zlib";
 
@@ -13,8 +12,6 @@ process.once("exit", () => {
     readonly script: Script;
     readonly sum: number;
   };
-  // The daemon sets it after its start. Data of other flags than those of a start is rejected.
-  setFlagsFromString("--no-expose-gc");
   const data = script.createCachedData();
   const sums = Buffer.alloc(8);
   sums.writeUInt32LE(sum, 0);
