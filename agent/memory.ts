@@ -18,16 +18,12 @@ const looksToReturn = 6;
 /** CPU time of this process so far, in microseconds. */
 type CpuUsage = () => { readonly user: number; readonly system: number };
 
-/** Starts to free what nobody holds any more. For the end of work that leaves hundreds of MiB behind. */
-export function collectGarbage(): void {
-  void collectInParts();
-}
-
 /**
- * Starts V8's incremental collection: no other call does. At once it would stop everything for 2 to 6 ms for each MiB that lives.
- * Some seconds later V8 starts another one by itself, which returns the memory. Resolves when the first has ended.
+ * Frees what nobody holds any more, beside other work: the start of V8's incremental collection, which no other call makes. At once
+ * it would stop everything for 2 to 12 ms for each MiB that lives. Some seconds later V8 collects again by itself, which returns the
+ * memory. Resolves when the first collection has ended.
  */
-async function collectInParts(): Promise<void> {
+export async function collectGarbage(): Promise<void> {
   const { emitWarning } = process;
   // It warns that it is experimental. Only the start of a collection is needed.
   process.emitWarning = () => {};
@@ -78,30 +74,25 @@ export class MemoryKeeper {
     const resident = process.memoryUsage.rss();
     this.#floor = Math.min(this.#floor, resident);
     if (this.#isAtWork || !isResting) return;
+    this.#isAtWork = true;
+    await this.#collectOrReturn(resident);
+    this.#isAtWork = false;
+  }
+
+  /** What more work left after a collection is collected first. */
+  async #collectOrReturn(resident: number): Promise<void> {
     const before = this.#before;
-    // After more work meanwhile, what it left is collected first.
-    if (before === undefined || resident - before >= worthwhileBytes) {
+    if (resident - (before ?? this.#floor) >= worthwhileBytes) {
+      await collectGarbage();
+      this.#before = resident;
+      this.#looksLeft = looksToReturn;
+    } else if (before !== undefined && --this.#looksLeft === 0) {
+      await mallocTrim.async(0);
+      await releaseCodePages();
       this.#before = undefined;
-      if (resident - this.#floor >= worthwhileBytes) await this.#collect(resident);
-    } else if (--this.#looksLeft === 0) await this.#return(before);
-  }
-
-  async #collect(resident: number): Promise<void> {
-    this.#isAtWork = true;
-    await collectInParts();
-    this.#isAtWork = false;
-    this.#before = resident;
-    this.#looksLeft = looksToReturn;
-  }
-
-  async #return(before: number): Promise<void> {
-    this.#isAtWork = true;
-    await mallocTrim.async(0);
-    await releaseCodePages();
-    this.#isAtWork = false;
-    this.#before = undefined;
-    this.#floor = process.memoryUsage.rss();
-    this.#log.debug({ before, after: this.#floor }, "memory returned to the system");
+      this.#floor = process.memoryUsage.rss();
+      this.#log.debug({ before, after: this.#floor }, "memory returned to the system");
+    }
   }
 
   #cpuMs(): number {

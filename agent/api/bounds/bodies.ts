@@ -91,7 +91,7 @@ export class Bodies {
     this.#answered += weight;
     if (this.#answered < this.limits.weight) return;
     this.#answered = 0;
-    setImmediate(collectGarbage);
+    setImmediate(() => void collectGarbage());
   }
 
   async #collect(
