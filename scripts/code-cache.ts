@@ -58,29 +58,25 @@ module.exports.script.runInThisContext().call({}, {}, require, module, filename,
 export async function fillCodeCache(directory: string): Promise<void> {
   const node = [process.execPath, "--import", keeper, resolve(directory, "main.js")];
   const place = await mkdtemp(join(tmpdir(), "natgw-build-"));
+  const socketPath = join(place, "agent.sock");
+  const agent = start(
+    ["timeout", longest, "unshare", "--map-root-user", "--net", "sh", "-c", network, "sh", ...node],
+    {
+      NATGW_STATE_DIR: place,
+      NATGW_SOCKET: socketPath,
+      NATGW_DATAPLANE: "nftables",
+      NATGW_VPC_INTERFACE: "eth0",
+      NATGW_ARP_PROBE: "0",
+    },
+  );
   try {
-    const socketPath = join(place, "agent.sock");
-    const agent = start(
-      ["timeout", longest, "unshare", "--map-root-user", "--net", "sh", "-c", network, "sh", ...node],
-      {
-        NATGW_STATE_DIR: place,
-        NATGW_SOCKET: socketPath,
-        NATGW_DATAPLANE: "nftables",
-        NATGW_VPC_INTERFACE: "eth0",
-        NATGW_ARP_PROBE: "0",
-      },
-    );
-    let isServing = false;
-    try {
-      isServing = await serves(agent, socketPath);
-    } finally {
-      agent.child.kill();
-      await agent.ended;
-    }
-    if (!isServing) await start([...node, "--version"]).ended;
+    if (await serves(agent, socketPath)) return;
   } finally {
+    agent.child.kill();
+    await agent.ended;
     await rm(place, { recursive: true, force: true });
   }
+  await start([...node, "--version"]).ended;
 }
 
 const keeper = fileURLToPath(new URL("keep-code-cache.ts", import.meta.url));
