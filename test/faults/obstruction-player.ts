@@ -179,9 +179,9 @@ interface ListReply {
  */
 async function statusOf(gw: Gateway) {
   const { objects: kinds, degraded } = await gw.api.status();
-  const troubled = Object.keys(kinds).filter((kind) => kinds[kind]?.notReady !== 0);
+  const troubled = Object.entries(kinds).filter(([, { notReady }]) => notReady > 0);
   const lists = await Promise.all(
-    troubled.map(async (kind) => {
+    troubled.map(async ([kind]) => {
       const { body } = await gw.api.call<ListReply>("GET", `/v1/${kind}?ready=false`);
       return body.items.map((item) => ({
         id: `${kind}/${item.name}`,

@@ -15,6 +15,7 @@ import { ipv4 } from "../../lib/model/ipv4.ts";
 import { enterNamespace } from "../support/enter-namespace.ts";
 import { inNamespace } from "../support/in-namespace.ts";
 import { addNamespaces, deleteNamespaces, ipBatch, pidsIn, testName } from "../support/namespaces.ts";
+import { netlinkSockets } from "../support/netlink-sockets.ts";
 import { run, until } from "../support/run.ts";
 
 const namespace = testName("events");
@@ -55,10 +56,8 @@ async function monitors(): Promise<ReadonlyMap<string, number>> {
 
 /** Bytes of events that a monitor has not read yet. While there are any after an overrun, the kernel drops others without an error. */
 function waitingFor(pid: number): number {
-  const sockets = readFileSync("/proc/self/net/netlink", "latin1").split("\n");
-  const fields = sockets.map((line) => line.trim().split(/\s+/));
-  const socket = fields.find(([, protocol, port]) => protocol === "0" && port === String(pid));
-  return Number(socket?.[4]);
+  const sockets = netlinkSockets(readFileSync("/proc/self/net/netlink", "latin1"));
+  return sockets.find(({ protocol, port }) => protocol === 0 && port === pid)?.unread ?? Number.NaN;
 }
 
 async function wakeOf(t: Test, kind: WakeKind, change: () => Promise<unknown>): Promise<void> {

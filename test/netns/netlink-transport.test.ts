@@ -20,6 +20,7 @@ import {
   encodeAddAddress,
   newAddress,
 } from "../../lib/netlink/rtnetlink-addresses.ts";
+import { netlinkSockets } from "../support/netlink-sockets.ts";
 import { run, until } from "../support/run.ts";
 
 const inside = "NATGW_TEST_UNSHARED";
@@ -319,11 +320,9 @@ function isSame(some: readonly number[], others: readonly number[]): boolean {
 
 /** The package numbers its ports upwards from 32 << 22, with the pid in the lower 22 bits. */
 function netlinkPorts(): readonly number[] {
-  const lines = readFileSync("/proc/self/net/netlink", "utf8").split("\n");
-  return lines
-    .map((line) => line.trim().split(/ +/))
-    .filter(([, protocol, port]) => protocol === "0" && (Number(port) & 0x3fffff) === process.pid)
-    .map(([, , port]) => Number(port));
+  return netlinkSockets(readFileSync("/proc/self/net/netlink", "utf8"))
+    .filter(({ protocol, port }) => protocol === 0 && (port & 0x3fffff) === process.pid)
+    .map(({ port }) => port);
 }
 
 function descriptors(): number {

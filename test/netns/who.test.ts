@@ -2,6 +2,7 @@
 import t, { type Test } from "tap";
 import { dataplanes, Gateway } from "../support/gateway.ts";
 import { injectFlows, tcpState } from "../support/injected-flows.ts";
+import { netlinkSockets } from "../support/netlink-sockets.ts";
 import { until } from "../support/run.ts";
 import { eip, gateway, outsideTcp, outsideUdp, tcp, webDnat } from "../support/targets.ts";
 
@@ -64,10 +65,7 @@ async function start(t: Test, dataplane: (typeof dataplanes)[number], level: str
 /** True if a process in the gateway's namespace listens to the ends of flows: protocol 12, group 3. */
 async function isListening(gw: Gateway): Promise<boolean> {
   const table = await gw.lab.exec("gw", ["cat", "/proc/net/netlink"]);
-  return table
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/))
-    .some(([, protocol, , groups = "0"]) => protocol === "12" && (Number.parseInt(groups, 16) & 4) !== 0);
+  return netlinkSockets(table).some(({ protocol, groups }) => protocol === 12 && (groups & 4) !== 0);
 }
 
 t.test("every flow is found by EIP, port and time", async (t) => {
