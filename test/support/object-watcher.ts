@@ -89,7 +89,9 @@ export class ObjectWatcher {
     const reader = await EventReader.open(this.#socketPath, query, headers, (event) => this.#take(event));
     this.#reader = reader;
     this.connects += 1;
-    if (reader.status !== 200) reader.close();
+    // While it was opened, it could not be killed or stopped: it would take no event for ever.
+    const isUnwanted = this.#lastId === "" || this.#isStopping;
+    if (isUnwanted || reader.status !== 200) reader.close();
     await reader.whenEnded();
     if (this.#lastId !== "" && reader.lastId !== "") this.#lastId = reader.lastId;
   }
