@@ -157,10 +157,12 @@ class Shell {
 /** The output of a command, and what is in the mark's line after it. `undefined`: the shell ended before. */
 type CommandText = readonly [text: string, afterMark: string | undefined];
 
-/** A stream with a mark after the output of each command. */
+/** A stream with a mark after the output of each command. Only its end is searched: an output can have many megabytes. */
 class Output {
   readonly #mark: string;
-  #text = "";
+  readonly #chunks: string[] = [];
+  /** The end of the output: long enough for a mark, an exit code and a line break. */
+  #tail = "";
   #isClosed = false;
   #waiting: PromiseWithResolvers<CommandText> | undefined;
 
@@ -168,7 +170,8 @@ class Output {
     this.#mark = mark;
     stream.setEncoding("utf8");
     stream.on("data", (text: string) => {
-      this.#text += text;
+      this.#chunks.push(text);
+      this.#tail = (this.#tail + text).slice(-this.#mark.length - 8);
       this.#look();
     });
     stream.once("close", () => {
@@ -184,15 +187,14 @@ class Output {
   }
 
   #look(): void {
-    if (this.#waiting === undefined) return;
-    const at = this.#text.endsWith("\n") ? this.#text.lastIndexOf(this.#mark) : -1;
-    if (at < 0 && !this.#isClosed) return;
+    const isComplete = this.#tail.endsWith("\n") && this.#tail.includes(this.#mark);
+    if (this.#waiting === undefined || !(isComplete || this.#isClosed)) return;
+    const text = this.#chunks.splice(0).join("");
+    this.#tail = "";
+    const at = isComplete ? text.lastIndexOf(this.#mark) : -1;
     this.#waiting.resolve(
-      at < 0
-        ? [this.#text, undefined]
-        : [this.#text.slice(0, at), this.#text.slice(at + this.#mark.length).trim()],
+      at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + this.#mark.length).trim()],
     );
-    this.#text = "";
     this.#waiting = undefined;
   }
 }
