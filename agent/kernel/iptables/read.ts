@@ -14,7 +14,10 @@ import { runYielding } from "../../run-yielding.ts";
 import type { Run } from "../run.ts";
 import { listChain, save, type Variant } from "./tools.ts";
 
-/** A dump that ends between two tables looks complete: a missing table is believed only after a second dump. */
+/**
+ * A dump that ends between two tables looks complete. If a table is missing that was there in the earlier reading, or if
+ * there is none, a second dump decides.
+ */
 export async function readAll(
   earlier: RuleDump,
   variant: Variant,
@@ -25,7 +28,8 @@ export async function readAll(
   const needed: readonly TableName[] = variant === "nft" ? ["nat", "mangle"] : ["nat", "mangle", "filter"];
   const read = async () => splitSave(await save(variant, family, run, signal), needed);
   const tables = await read();
-  const isWhole = needed.every((name) => tables.some(({ table }) => table === name));
+  const awaited = earlier.size === 0 ? needed : needed.filter((name) => earlier.has(name));
+  const isWhole = awaited.every((name) => tables.some(({ table }) => table === name));
   const dump = new Map<TableName, TableRules>();
   for (const one of isWhole ? tables : await read())
     dump.set(one.table, await runYielding(parseTableChunked(one, family, earlier.get(one.table))));

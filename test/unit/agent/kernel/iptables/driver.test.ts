@@ -473,6 +473,27 @@ t.test("a read that was cut short is never an empty table", async (t) => {
   await t.rejects(dataplane.observe(signal), { code: "unreadable" });
 });
 
+t.test("a second dump decides about a table only if it was there before", async (t) => {
+  const kernel = new FakeKernel();
+  const withoutFilter = (dump: string) => dump.slice(0, dump.indexOf("*filter"));
+  kernel.save = withoutFilter;
+  const dataplane = await converge(kernel, "legacy");
+  kernel.takeCalls();
+  await dataplane.observe(signal);
+  t.same(kernel.takeCalls(), ["iptables-legacy-save"], "filter never existed");
+
+  let dumps = 0;
+  kernel.save = (dump) => (++dumps === 1 ? dump.slice(0, dump.indexOf("*mangle")) : withoutFilter(dump));
+  const { rules } = await dataplane.observe(signal);
+  t.equal(dumps, 2);
+  t.ok(rules.has("nat"));
+  t.ok(rules.has("mangle"), "the first dump ended before it");
+
+  kernel.save = (dump) => dump.slice(0, dump.indexOf("*mangle"));
+  const gone = await dataplane.observe(signal);
+  t.notOk(gone.rules.has("mangle"), "two dumps agree");
+});
+
 t.test("another program wrote in between: the change is planned again, then applied", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "legacy");
