@@ -155,8 +155,12 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   #noteWritten(known: KnownRuleset<Observed, Payload> | undefined, step: Payload["steps"][number]): void {
     if (!this.#plain.isReadByEvents(step)) this.#journal?.restart();
     if (known === undefined) return;
-    const stamp = typeof known.stamp === "number" ? nextGeneration(known.stamp) : undefined;
+    const stamp = known.stamp === undefined ? undefined : this.#stampAfter(known.stamp, step);
     this.#known = { ...known, stamp, written: [...known.written, step] };
+  }
+
+  #stampAfter(stamp: Stamp, step: Payload["steps"][number]): Stamp | undefined {
+    return typeof stamp === "number" ? nextGeneration(stamp) : this.#plain.digestAfter?.(stamp, step);
   }
 
   /** Starts reading what was written, while the caller does other work. */
@@ -190,8 +194,14 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
   ): Promise<Observed | undefined> {
     const isStamped = stamp !== undefined;
     const read = await this.#plain.readWritten(observed, written, { ...this.#earlier, isStamped }, signal);
-    if (read === undefined || (isStamped && (await this.#stamp(signal)) !== stamp)) return undefined;
+    if (read === undefined || (isStamped && !(await this.#isStillAt(stamp, signal)))) return undefined;
     return this.#learn(read, stamp, auditedAtMs);
+  }
+
+  /** The caller took the stamp before it read. */
+  async #isStillAt(stamp: Stamp, signal: AbortSignal): Promise<boolean> {
+    if (typeof stamp === "string" && this.#plain.isStillAt) return this.#plain.isStillAt(stamp, signal);
+    return (await this.#stamp(signal)) === stamp;
   }
 
   /** The last reading updated by what any process touched. `undefined` if more may have changed. */

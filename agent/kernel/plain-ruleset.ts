@@ -47,12 +47,16 @@ export type StepResult<Payload extends RulesetPayload<unknown>> =
     };
 
 export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>> {
-  /** A digest costs a third of a reading, and its value after own writes cannot be predicted. */
+  /** A digest costs a third of a reading, and only {@link digestAfter} can predict its value after own writes. */
   readonly stampKind: "generation" | "digest";
   /** True if a reading shows one state even if others write in the meantime. */
   readonly isReadingAtomic: boolean;
   /** Absent if nothing tells whether the ruleset changed. Returns `undefined` if it cannot tell now. */
   readonly readStamp?: ((signal: AbortSignal) => Promise<Stamp | undefined>) | undefined;
+  /** The digest after an own step. Absent, or `undefined`: only a new digest can tell. */
+  digestAfter?(digest: string, step: StepOf<Payload>): string | undefined;
+  /** Whether nothing that steps with a predicted digest touch has changed since this digest. */
+  isStillAt?(digest: string, signal: AbortSignal): Promise<boolean>;
   /** The next {@link readAll} reads everything, whatever it has kept. */
   forget?(): void;
   /** Reads everything. */

@@ -47,7 +47,8 @@ export async function legacyTableNames(): Promise<readonly string[]> {
 /** The digest of one table. Layout of the entries: linux/netfilter_ipv4/ip_tables.h. */
 async function digestEntries(fd: number, table: string): Promise<string | undefined> {
   const info = request(table, infoBytes);
-  const informed = getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, info.bytes, lengthOf(info.bytes));
+  // Even this short call waits while anyone reads or replaces a table.
+  const informed = await getsockopt.async(fd, IPPROTO_IP, IPT_SO_GET_INFO, info.bytes, lengthOf(info.bytes));
   if (informed < 0) throw failed("IPT_SO_GET_INFO", -informed);
   const size = info.view.getUint32(infoSizeAt, true);
   const { bytes, view, release } = request(table, entriesAt + size);

@@ -11,7 +11,7 @@ import { joinDumps, type RuleDump } from "../../../lib/iptables/save.ts";
 import { touchedChains } from "../../../lib/iptables/touched.ts";
 import { isSameMap } from "../../../lib/memoize.ts";
 import type { Family } from "../../../lib/model/family.ts";
-import type { Commit } from "../../../lib/nftables/commits.ts";
+import { type Commit, nextGeneration } from "../../../lib/nftables/commits.ts";
 import type { DropCounts } from "../../../lib/nftables/filter-tables.ts";
 import { parseDropCounts } from "../../../lib/plan/iptables/filter.ts";
 import type { IptablesObserved } from "../../../lib/plan/iptables/observed.ts";
@@ -102,10 +102,11 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     // With legacy one chain costs as much as all.
     const isPartial = this.#variant === "nft" && edited !== undefined && edited.length <= maxListings;
     const appended = await this.#readAppended(written, last.rules, signal);
+    const isProved = earlier.isStamped && transactions.length === 0;
     const listed = isPartial
       ? () => this.#readChains(last.rules, edited, signal)
       : () => this.#readRules(earlier, signal);
-    const rules = appended ?? (await listed());
+    const rules = isProved ? last.rules : (appended ?? (await listed()));
     // Without a stamp, another program may have changed what the steps did not touch.
     const tables = await (earlier.isStamped
       ? this.#tables.readWritten(last, written, signal)
@@ -124,6 +125,16 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     const rules = await orUndefined(this.#readChains(last.rules, touched, signal));
     if (rules === undefined || !differsByEdits(last.rules, rules, touched)) return undefined;
     return { ...last, rules, ...(await this.#tables.readTouched(last, commit, signal)) };
+  }
+
+  /** The tables of nftables are not in the digest of the legacy tables. */
+  digestAfter(digest: string, step: IptablesStep): string | undefined {
+    return step.kind === "rules" ? undefined : afterNftCommit(digest);
+  }
+
+  /** The rules were read before the digest was taken. Only the tables of nftables were read after it. */
+  async isStillAt(digest: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.#tables.readGeneration(signal)) === generationOf(digest);
   }
 
   async write(
@@ -233,8 +244,21 @@ export class IptablesRuleset implements PlainRuleset<IptablesObserved, IptablesP
     signal: AbortSignal,
   ): Promise<string | undefined> {
     const [digest, generation] = await Promise.all([readRules(), this.#tables.readGeneration(signal)]);
-    return digest && `${digest} ${generation}`;
+    return digest && stampOf(digest, generation);
   }
+}
+
+function stampOf(digest: string, generation: number | undefined): string {
+  return `${digest} ${generation}`;
+}
+
+function generationOf(stamp: string): number {
+  return Number(stamp.slice(stamp.lastIndexOf(" ") + 1));
+}
+
+/** The stamp after one commit to tables of nftables. */
+function afterNftCommit(stamp: string): string {
+  return stampOf(stamp.slice(0, stamp.lastIndexOf(" ")), nextGeneration(generationOf(stamp)));
 }
 
 /** A transaction that only deletes rules, and their positions at a generation. */

@@ -464,6 +464,51 @@ t.test("nft: once the gate was opened, only guard and gate are read back", async
   t.equal(open.rules, closed.rules);
 });
 
+t.test("legacy: once the gate was opened, only guard and gate are read back", async (t) => {
+  const begin = async () => {
+    const kernel = new FakeKernel();
+    let digests = 0;
+    const readLegacyDigest = () => {
+      digests++;
+      return kernel.stamps.readLegacyDigest();
+    };
+    const filterTables = async () => kernel.filterTables;
+    const dataplane = iptablesRules({ run: kernel.run, variant: "legacy", readLegacyDigest, filterTables });
+    await dataplane.apply(dataplane.plan(one, await dataplane.observe(signal), "closed"), signal);
+    const closed = await dataplane.observe(signal);
+    await dataplane.apply(dataplane.plan(one, closed, "open"), signal);
+    kernel.takeCalls();
+    digests = 0;
+    const open = async () => ({ open: await dataplane.observe(signal), calls: kernel.takeCalls(), digests });
+    return { kernel, dataplane, closed, open };
+  };
+
+  const quiet = await begin();
+  const { open, calls, digests } = await quiet.open();
+  t.same([calls, digests], [["filterTables read written"], 1]);
+  t.equal(open.rules, quiet.closed.rules);
+  t.same([quiet.closed, open].map(quiet.dataplane.planner.isGateClosed), [true, false]);
+
+  const line = "-A EXCLUSIVE_DNAT -s 192.0.2.1/32 -j RETURN";
+  const meddled = await begin();
+  meddled.kernel.meddle(line);
+  const seen = await meddled.open();
+  t.ok(seen.calls.includes("iptables-legacy-save"), "another program wrote to the legacy tables");
+  t.match(JSON.stringify(textsOf(seen.open)), "-s 192.0.2.1/32 -j RETURN");
+
+  const raced = await begin();
+  raced.kernel.generation++;
+  t.ok((await raced.open()).calls.includes("iptables-legacy-save"), "another program wrote to nf_tables");
+
+  const late = await begin();
+  const { filterTables } = late.kernel;
+  filterTables.readWritten = () => {
+    late.kernel.generation++;
+    return filterTables.read();
+  };
+  t.ok((await late.open()).calls.includes("iptables-legacy-save"), "the same while they were read back");
+});
+
 t.test("a read that was cut short is never an empty table", async (t) => {
   const kernel = new FakeKernel();
   const dataplane = await converge(kernel, "legacy");
