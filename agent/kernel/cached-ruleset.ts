@@ -198,7 +198,7 @@ export class CachedRuleset<Observed, Payload extends RulesetPayload<Observed>>
     return this.#learn(read, stamp, auditedAtMs);
   }
 
-  /** The caller took the stamp before it read. */
+  /** Whether what was just read is of this stamp, which was taken before. */
   async #isStillAt(stamp: Stamp, signal: AbortSignal): Promise<boolean> {
     if (typeof stamp === "string" && this.#plain.isStillAt) return this.#plain.isStillAt(stamp, signal);
     return (await this.#stamp(signal)) === stamp;

@@ -53,9 +53,12 @@ export interface PlainRuleset<Observed, Payload extends RulesetPayload<Observed>
   readonly isReadingAtomic: boolean;
   /** Absent if nothing tells whether the ruleset changed. Returns `undefined` if it cannot tell now. */
   readonly readStamp?: ((signal: AbortSignal) => Promise<Stamp | undefined>) | undefined;
-  /** The digest after an own step. Absent, or `undefined`: only a new digest can tell. */
+  /** The digest after an own step, if it can be predicted. */
   digestAfter?(digest: string, step: StepOf<Payload>): string | undefined;
-  /** Whether nothing that steps with a predicted digest touch has changed since this digest. */
+  /**
+   * Called once steps with a predicted digest are read back: true if what such steps touch has not changed since this
+   * digest. Absent: the digest is taken again, which costs more.
+   */
   isStillAt?(digest: string, signal: AbortSignal): Promise<boolean>;
   /** The next {@link readAll} reads everything, whatever it has kept. */
   forget?(): void;
